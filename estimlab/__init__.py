@@ -1,0 +1,60 @@
+"""estimlab: bias, variance and mean squared error of gradient estimators, measured against the exact gradient.
+
+Every public name is loaded at its first use, so that ``import estimlab`` is fast and imports no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "estimlab.errors": ("EstimlabError",),
+    "estimlab.model.units": ("NoiseLaw", "Logistic", "Gaussian", "Uniform", "Triangular", "BinaryUnits"),
+    "estimlab.model.base": ("StochasticNetwork", "Site"),
+    "estimlab.model.chain": ("Chain", "Logits"),
+    "estimlab.model.objectives": (
+        "Objective",
+        "CrossEntropy",
+        "LogisticLoss",
+        "Quadratic",
+        "Multilinear",
+        "Polynomial",
+    ),
+    "estimlab.model.problem": ("Problem",),
+    "estimlab.randomness": ("Noise", "RandomStream", "TorchNoise"),
+    "estimlab.references.base": ("Reference", "Gradient"),
+    "estimlab.references.layers": ("LayerwiseEnumeration",),
+    "estimlab.references.paths": ("PathEnumeration",),
+    "estimlab.estimators.base": ("Estimator", "HardForward", "RelaxedForward", "Cost"),
+    "estimlab.estimators.activation": ("BinaryActivation",),
+    "estimlab.estimators.straight_through": ("StraightThrough",),
+    "estimlab.estimators.iw_st": ("IWST", "ZGR", "MVE"),
+    "estimlab.estimators.gumbel_softmax": ("GumbelSoftmax", "STGumbelSoftmax"),
+    "estimlab.estimators.reinforce": ("Reinforce",),
+    "estimlab.estimators.arm": ("ARM", "DisARM"),
+    "estimlab.measurement.measurement": ("Measurement",),
+    "estimlab.measurement.exact": ("exact_moments",),
+    "estimlab.measurement.monte_carlo": ("measure",),
+    "estimlab.measurement.quadrature": ("quadrature_moments",),
+    "estimlab.measurement.attribution": ("attribute_bias", "BiasAttribution"),
+    "estimlab.checks": ("check_estimator",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+_MODULES = ("problems", "estimators", "references", "measurement", "results", "model", "cells")
+
+__all__ = sorted(_HOME_OF)  # noqa: PLE0605 - a list made of the table above
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        return getattr(importlib.import_module(_HOME_OF[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(f"estimlab.{name}")
+    raise AttributeError(f"module 'estimlab' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_MODULES])

@@ -1,0 +1,195 @@
+"""What an estimator is: one draw of a gradient estimate, written as a surrogate that autograd differentiates."""
+
+from __future__ import annotations
+
+import abc
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from estimlab.model.problem import Problem
+from estimlab.model.units import BinaryUnits, NoiseLaw
+from estimlab.randomness import Noise, interval_edges, node_between, tanh_sinh
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of one draw in layer passes: pre-activations (or heads) evaluated, and differentiated."""
+
+    forward: int
+    backward: int
+
+
+@dataclass(frozen=True)
+class Estimator(abc.ABC):
+    """A single-sample gradient estimator. Class attributes are claims, and every claim has a test.
+
+    Attributes:
+        name: snake case of the class, used in tables and on the command line.
+        citation: authors, year, arXiv number, equation.
+        exact_degree: largest degree, per unit, of an objective for which the gradient of one layer is exact; infinity
+            for an unbiased estimator, 0 where not even linear objectives are exact.
+        unbiased: in which layers of a deep network the estimate is unbiased whatever the objective.
+        estimand: what the estimate is a derivative by.
+        reads_extension: whether the objective is evaluated or differentiated off the corners of the hypercube.
+    """
+
+    name: ClassVar[str]
+    citation: ClassVar[str]
+    exact_degree: ClassVar[float]
+    unbiased: ClassVar[Literal["all layers", "last layer", "nowhere"]] = "nowhere"
+    estimand: ClassVar[Literal["preactivation", "probability", "mean"]] = "preactivation"
+    reads_extension: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" not in cls.__dict__:
+            words = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", cls.__name__)
+            cls.name = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", words).lower()
+
+    @abc.abstractmethod
+    def surrogate(self, problem: Problem, noise: Noise) -> Float[Tensor, " batch"]:
+        """One draw.
+
+        Its value is the objective at the drawn states, one per example; the gradient of its mean over the batch with
+        respect to the network's parameters is the draw of the estimate. Pure: randomness comes through ``noise`` only.
+        """
+
+    def cost(self, depth: int) -> Cost:
+        """Layer passes of one draw in a network of the given number of stochastic layers, the head counted as one."""
+        return Cost(depth + 1, depth + 1)
+
+
+@dataclass(frozen=True)
+class ActivationEstimator(Estimator):
+    """An estimator that acts unit by unit: ``activate`` maps pre-activations to states with its own backward rule.
+
+    The surrogate is the objective of one pass, and the same code serves as a torch activation (``BinaryActivation``).
+    """
+
+    reads_uniform: ClassVar[bool]
+
+    @abc.abstractmethod
+    def activate(
+        self, a: Float[Tensor, "*shape"], uniform: Float[Tensor, "*shape"], units: BinaryUnits
+    ) -> Float[Tensor, "*shape"]:
+        """The states (or relaxed states), differentiable by the estimator's rule."""
+
+    def cuts(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> list[Float[Tensor, "*shape"]]:
+        """Where the state or its derivative jumps or has a kink, as a function of the uniform."""
+        return [law.cdf(a)]
+
+    def surrogate(self, problem: Problem, noise: Noise) -> Float[Tensor, " batch"]:
+        """The objective of one pass through the network."""
+        network, carry = problem.network, problem.network.initial(problem.inputs)
+        degree = math.inf if self.reads_uniform else 0
+        for k, site in enumerate(problem.sites):
+            a, carry = network.preactivation(k, carry)
+            law = site.units.law
+            u = noise.uniform(k, 0, law.cdf(a.detach()), self.cuts(a.detach(), law), degree)
+            carry = network.advance(k, carry, self.activate(a, u, site.units))
+        return problem.value(network.output(carry))
+
+
+@dataclass(frozen=True)
+class HardForward(ActivationEstimator):
+    """States are drawn; ``d state / d a`` is replaced by a local factor. One method to write: ``derivative``.
+
+    Attributes:
+        reads_uniform: whether the factor depends on the uniform beyond the state that it decides.
+    """
+
+    reads_uniform: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def derivative(
+        self,
+        a: Float[Tensor, "*shape"],
+        bit: Float[Tensor, "*shape"],
+        uniform: Float[Tensor, "*shape"],
+        law: NoiseLaw,
+    ) -> Float[Tensor, "*shape"]:
+        """The factor that stands for ``d bit / d a`` (0/1 coding); the framework multiplies it by ``high - low``.
+
+        Args:
+            a: pre-activations.
+            bit: drawn state as 0.0 or 1.0.
+            uniform: the uniform that decided it, ``bit = uniform < law.cdf(a)``.
+            law: noise law of the units.
+        """
+
+    def activate(
+        self, a: Float[Tensor, "*shape"], uniform: Float[Tensor, "*shape"], units: BinaryUnits
+    ) -> Float[Tensor, "*shape"]:
+        """The drawn states, with the factor in place of their derivative."""
+        bit = (uniform < units.law.cdf(a.detach())).to(a.dtype)
+        factor = self.derivative(a.detach(), bit, uniform, units.law)
+        return replace_derivative(a, units.state(bit), units.gap * factor)
+
+    def derivative_moments(
+        self, a: Float[Tensor, "*shape"], law: NoiseLaw
+    ) -> tuple[Float[Tensor, "2 *shape"], Float[Tensor, "2 *shape"]]:
+        """Mean and second moment of the factor given the bit, for bit 0 and bit 1.
+
+        Where the factor reads the uniform, by a double-exponential quadrature over the uniforms that lead to the bit.
+        """
+        if self.reads_uniform:
+            return conditional_moments(lambda bit, u: self.derivative(a, bit, u, law), law.cdf(a), self.cuts(a, law))
+        hidden = torch.full_like(a, math.nan)  # a factor that reads the uniform without saying so shows as NaN
+        mean = torch.stack([self.derivative(a, torch.full_like(a, b), hidden, law) for b in (0.0, 1.0)])
+        return mean, mean * mean
+
+
+@dataclass(frozen=True)
+class RelaxedForward(ActivationEstimator):
+    """States are relaxed to the interval between low and high, and the objective is differentiated there."""
+
+    reads_uniform: ClassVar[bool] = True
+    exact_degree: ClassVar[float] = 0
+
+
+class _ReplaceDerivative(torch.autograd.Function):
+    """``state`` forward, ``factor * gradient`` backward: ``state + factor * (a - a.detach())`` makes inf * 0 a NaN."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(a: Tensor, state: Tensor, factor: Tensor) -> Tensor:  # noqa: ARG004
+        return state.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:  # noqa: ARG004
+        ctx.save_for_backward(inputs[2])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        (factor,) = ctx.saved_tensors
+        return torch.where(gradient == 0, 0, gradient * factor), None, None
+
+
+def replace_derivative(a: Tensor, state: Tensor, factor: Tensor) -> Tensor:
+    """The given states, whose derivative by ``a`` is the given factor."""
+    return _ReplaceDerivative.apply(a, state, factor)
+
+
+def conditional_moments(
+    factor: Callable[[Tensor, Tensor], Tensor], probability: Tensor, cuts: list[Tensor]
+) -> tuple[Float[Tensor, "2 *shape"], Float[Tensor, "2 *shape"]]:
+    """Mean and second moment of ``factor(bit, uniform)`` given bit 0 and bit 1, by quadrature between the cuts."""
+    rule = tanh_sinh()
+    edges = interval_edges(cuts)
+    moments = probability.new_zeros(3, 2, *probability.shape)
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        bit = ((low + high) / 2 < probability).to(probability.dtype)
+        for node, weight in zip(rule.nodes.tolist(), rule.weights.tolist(), strict=True):
+            value = factor(bit, node_between(low, high, torch.full_like(low, node)))
+            terms = torch.stack((torch.ones_like(value), value, value * value)) * (high - low) * weight
+            moments += torch.stack((terms * (1 - bit), terms * bit), 1)
+    mass = torch.where(moments[0] > 0, moments[0], 1)
+    return moments[1] / mass, moments[2] / mass

@@ -1,0 +1,106 @@
+"""Gumbel-Softmax of binary units, relaxed and straight-through.
+
+The relaxation is the noise law's own distribution function at a temperature: ``zeta_tau(v) = F(v / tau)`` with
+``v = a - Z``. For logistic noise of scale 1 this is ``sigmoid((a - Z) / tau)``, the binary Gumbel-Softmax, as two Gumbels
+differ by a logistic; temperatures are in units of the scale of the noise.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from estimlab.errors import EstimlabError
+from estimlab.estimators.base import HardForward, RelaxedForward
+from estimlab.model.units import BinaryUnits, NoiseLaw, Triangular, Uniform
+
+
+def _check_temperature(who: str, temperature: float) -> None:
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise EstimlabError(
+            f"{who}(temperature={temperature!r}): the temperature must be a positive number; "
+            "for the limit at zero temperature use el.ZGR()."
+        )
+
+
+def _relaxation_cuts(a: Tensor, law: NoiseLaw, temperature: float) -> list[Tensor]:
+    """The state's jump, and for laws of bounded support the kinks of the relaxation and of the quantile."""
+    cuts = [law.cdf(a)]
+    if isinstance(law, Uniform | Triangular):
+        reach = temperature * law.scale
+        cuts += [law.cdf(a - reach), law.cdf(a + reach), torch.full_like(a, 0.5)]
+    return cuts
+
+
+@final
+@dataclass(frozen=True)
+class GumbelSoftmax(RelaxedForward):
+    """Gumbel-Softmax, or Concrete (Maddison et al. 2017, arXiv 1611.00712; Jang et al. 2017, arXiv 1611.01144).
+
+    A draw: ``bit = F((a - Z) / tau)``, differentiated as it stands, the objective taken at the relaxed states.
+    Bias O(tau), for linear objectives O(tau^2); variance O(1 / tau) as tau goes to 0. Cost: one forward and one
+    backward pass.
+
+    Attributes:
+        temperature: tau > 0, in units of the noise's scale.
+    """
+
+    citation: ClassVar[str] = "Maddison et al. 2017, arXiv 1611.00712; Jang et al. 2017, arXiv 1611.01144"
+
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_temperature("GumbelSoftmax", self.temperature)
+
+    def cuts(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> list[Float[Tensor, "*shape"]]:
+        """Kinks for laws of bounded support."""
+        return _relaxation_cuts(a, law, self.temperature)
+
+    def activate(
+        self, a: Float[Tensor, "*shape"], uniform: Float[Tensor, "*shape"], units: BinaryUnits
+    ) -> Float[Tensor, "*shape"]:
+        """The relaxed states."""
+        return units.state(units.law.cdf((a - units.law.quantile(uniform)) / self.temperature))
+
+
+@final
+@dataclass(frozen=True)
+class STGumbelSoftmax(HardForward):
+    """Straight-through Gumbel-Softmax (Jang et al. 2017, arXiv 1611.01144; Paulus et al. 2021, arXiv 2010.04838, eq. 6).
+
+    A draw: hard states forward, the derivative of the relaxation at the same noise backward,
+    ``d bit / d a = F'((a - Z) / tau) / tau``. Exact for quadratics only in the limit tau to 0, where the variance
+    grows like 1 / tau. Cost: one forward and one backward pass.
+
+    Attributes:
+        temperature: tau > 0 of the backward relaxation, in units of the noise's scale.
+    """
+
+    citation: ClassVar[str] = "Jang et al. 2017, arXiv 1611.01144; Paulus et al. 2021, arXiv 2010.04838, eq. 6"
+    exact_degree: ClassVar[float] = 0
+    reads_uniform: ClassVar[bool] = True
+    name: ClassVar[str] = "st_gumbel_softmax"
+
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_temperature("STGumbelSoftmax", self.temperature)
+
+    def cuts(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> list[Float[Tensor, "*shape"]]:
+        """The state's jump, and kinks for laws of bounded support."""
+        return _relaxation_cuts(a, law, self.temperature)
+
+    def derivative(
+        self,
+        a: Float[Tensor, "*shape"],
+        bit: Float[Tensor, "*shape"],  # noqa: ARG002
+        uniform: Float[Tensor, "*shape"],
+        law: NoiseLaw,
+    ) -> Float[Tensor, "*shape"]:
+        """The relaxation's derivative at the noise that decided the state."""
+        return law.density((a - law.quantile(uniform)) / self.temperature) / self.temperature

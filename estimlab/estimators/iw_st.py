@@ -1,0 +1,152 @@
+"""Importance-weighted straight-through: the derived factor times a weight that depends on the drawn state."""
+
+from __future__ import annotations
+
+import abc
+import math
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from estimlab.errors import EstimlabError
+from estimlab.estimators.base import HardForward
+from estimlab.model.units import NoiseLaw
+
+
+@dataclass(frozen=True)
+class ImportanceWeightedST(HardForward):
+    """The family: factor ``F'(a) p1 / p`` on the high state and ``F'(a) (1 - p1) / (1 - p)`` on the low one.
+
+    The name is that of Walker, Khajehnejad & Razi 2025 (arXiv 2505.17962), the formula our derivation. The factor has
+    mean ``F'(a)`` for every p1, so linear objectives are exact; ``p1 = p`` is the derived straight-through, and p1 =
+    1/2 makes quadratics exact. Bias for a quadratic: ``F' f'' (p1 - 1/2)`` per unit (0/1 coding); variance at a
+    constant slope c: ``F'^2 c^2 (p1 - p)^2 / (p (1 - p))``.
+    """
+
+    exact_degree: ClassVar[float] = 1
+
+    @abc.abstractmethod
+    def high_weight(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> Float[Tensor, "*shape"]:
+        """p1 as a function of the pre-activation."""
+
+    def derivative(
+        self,
+        a: Float[Tensor, "*shape"],
+        bit: Float[Tensor, "*shape"],
+        uniform: Float[Tensor, "*shape"],  # noqa: ARG002
+        law: NoiseLaw,
+    ) -> Float[Tensor, "*shape"]:
+        """The weighted factor; ``F'/p`` and ``F'/(1-p)`` are formed as scores, which stay finite."""
+        p1 = self.high_weight(a, law)
+        return torch.where(bit > 0.5, p1 * law.score(a), (1 - p1) * law.score(-a))
+
+
+@final
+@dataclass(frozen=True)
+class ZGR(ImportanceWeightedST):
+    """Zero-temperature Gumbel-Rao (Shekhovtsov 2023, GCPR, "Cold analysis of Rao-Blackwellized ST Gumbel-Softmax").
+
+    ``p1 = 1/2``: the factor is ``F'/(2p)`` on the high state and ``F'/(2(1-p))`` on the low one. For binary units the
+    same as DARN with x-bar = 1/2 (Gregor et al. 2014) and as ReinMax (Liu et al. 2023, arXiv 2304.08612).
+    Exact within one layer for quadratic objectives; cubic bias ``F' f''' / 12`` (0/1 coding).
+    """
+
+    citation: ClassVar[str] = "Shekhovtsov 2023, GCPR; = ReinMax, Liu et al. 2023, arXiv 2304.08612"
+    exact_degree: ClassVar[float] = 2
+
+    def high_weight(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> Float[Tensor, "*shape"]:  # noqa: ARG002
+        """One half."""
+        return torch.full_like(a, 0.5)
+
+
+@final
+@dataclass(frozen=True)
+class MVE(ImportanceWeightedST):
+    """Minimum-variance estimator (Hooper & Shekhovtsov, AISTATS 2026): between ST (t = 0) and ZGR (t to infinity).
+
+    ``p1 = (p + 2 t p (1-p)) / (1 + 4 t p (1-p))``, the minimiser of variance plus t times the squared quadratic bias.
+
+    Attributes:
+        t: weight of the bias, non-negative.
+    """
+
+    citation: ClassVar[str] = "Hooper & Shekhovtsov 2026, AISTATS"
+
+    t: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.t) and self.t >= 0):
+            raise EstimlabError(f"MVE(t={self.t!r}): t must be a finite number >= 0; t = 0 is ST, large t is ZGR.")
+
+    def high_weight(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> Float[Tensor, "*shape"]:
+        """p1 of the trade-off."""
+        p = law.cdf(a)
+        pq = p * law.cdf(-a)
+        return (p + 2 * self.t * pq) / (1 + 4 * self.t * pq)
+
+
+@dataclass(frozen=True)
+class HighWeight(abc.ABC):
+    """p1 as a value: a function of the pre-activation that prints, pickles and hashes."""
+
+    @abc.abstractmethod
+    def __call__(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> Float[Tensor, "*shape"]:
+        """p1 at the pre-activation."""
+
+
+@final
+@dataclass(frozen=True)
+class ConstantWeight(HighWeight):
+    """``p1 = value``: 1/2 is ZGR, 1 and 0 the right and left stochastic derivative (Arya et al. 2022, 2210.08572)."""
+
+    value: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.value <= 1:
+            raise EstimlabError(f"ConstantWeight(value={self.value!r}): p1 is a probability, between 0 and 1.")
+
+    def __call__(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> Float[Tensor, "*shape"]:  # noqa: ARG002
+        """The constant."""
+        return torch.full_like(a, self.value)
+
+
+@final
+@dataclass(frozen=True)
+class PowerWeight(HighWeight):
+    """``p1 = p^(1-alpha) / (p^(1-alpha) + (1-p)^(1-alpha))``: ST at alpha = 0, ZGR at 1 (our derivation)."""
+
+    alpha: float = 0.5
+
+    def __call__(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> Float[Tensor, "*shape"]:
+        """The tempered probability."""
+        odds = law.log_cdf(a).clamp(min=-1e30) - law.log_cdf(-a).clamp(min=-1e30)
+        return torch.sigmoid((1 - self.alpha) * odds)
+
+
+@final
+@dataclass(frozen=True)
+class IWST(ImportanceWeightedST):
+    """Importance-weighted straight-through with a p1 of one's own (Walker, Khajehnejad & Razi 2025, arXiv 2505.17962).
+
+    Attributes:
+        p1: a ``HighWeight``: ``ConstantWeight(value)``, ``PowerWeight(alpha)``, or a frozen dataclass of one's own.
+    """
+
+    citation: ClassVar[str] = "Walker, Khajehnejad & Razi 2025, arXiv 2505.17962 (name); our derivation (formula)"
+    name: ClassVar[str] = "iw_st"
+
+    p1: HighWeight = PowerWeight(0.5)  # noqa: RUF009 - a frozen value
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.p1, HighWeight):
+            raise EstimlabError(
+                f"IWST(p1={self.p1!r}): p1 is a HighWeight such as ConstantWeight(0.5) or PowerWeight(0.5) from "
+                "estimlab.estimators.iw_st, or a frozen dataclass of your own that extends HighWeight."
+            )
+
+    def high_weight(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> Float[Tensor, "*shape"]:
+        """What ``p1`` says."""
+        return self.p1(a, law)

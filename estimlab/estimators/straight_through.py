@@ -1,0 +1,69 @@
+"""Straight-through estimators: a fixed factor in place of the derivative of the state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, final, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from estimlab.errors import EstimlabError
+from estimlab.estimators.base import HardForward
+from estimlab.model.units import NoiseLaw
+
+Proxy = Literal["derived", "identity", "hard_tanh", "tanh", "approx_sign"]
+
+
+@final
+@dataclass(frozen=True)
+class StraightThrough(HardForward):
+    """Straight-through (Hinton 2012; Bengio et al. 2013, arXiv 1308.3432; Shekhovtsov & Yanush 2021, arXiv 2006.06880).
+
+    A draw: states from the law, ``d bit / d a`` replaced by a factor that does not depend on the state. The derived
+    proxy is ``F'(a)``, the density of the noise, and makes a single layer exact for objectives that are multilinear.
+    The other proxies are the fixed ones of the literature, written as ``d state / d a`` in -1/+1 coding and halved
+    for bits, so that they mean the same in any coding: identity 1 (Hinton), HardTanh' ``1[|a| < 1]`` (Hubara et al.
+    2016, arXiv 1602.02830), tanh' ``1 - tanh(a)^2``, ApproxSign' ``max(0, 2 - 2|a|)`` (Liu et al. 2018,
+    arXiv 1808.00278).
+
+    Bias: one layer, ``F'(a) (E[f'] - (f(high) - f(low)) / gap)`` per unit; zero for multilinear objectives.
+    Cost: one forward and one backward pass.
+
+    Attributes:
+        proxy: ``"derived"``, ``"identity"``, ``"hard_tanh"``, ``"tanh"`` or ``"approx_sign"``.
+
+    >>> StraightThrough()
+    StraightThrough(proxy='derived')
+    """
+
+    citation: ClassVar[str] = "Shekhovtsov & Yanush 2021, arXiv 2006.06880, alg. 1; proxies: arXiv 1602.02830, 1808.00278"
+    exact_degree: ClassVar[float] = 1
+
+    proxy: Proxy = "derived"
+
+    def __post_init__(self) -> None:
+        if self.proxy not in get_args(Proxy):
+            raise EstimlabError(f"StraightThrough(proxy={self.proxy!r}): proxy is one of {', '.join(get_args(Proxy))}.")
+
+    def derivative(
+        self,
+        a: Float[Tensor, "*shape"],
+        bit: Float[Tensor, "*shape"],  # noqa: ARG002
+        uniform: Float[Tensor, "*shape"],  # noqa: ARG002
+        law: NoiseLaw,
+    ) -> Float[Tensor, "*shape"]:
+        """The proxy at the pre-activation."""
+        match self.proxy:
+            case "derived":
+                return law.density(a)
+            case "identity":
+                return torch.full_like(a, 0.5)
+            case "hard_tanh":
+                return (a.abs() < 1).to(a.dtype) / 2
+            case "tanh":
+                # 1 - tanh^2 loses every digit in the tails; the product of two sigmoids does not
+                return 2 * torch.sigmoid(2 * a) * torch.sigmoid(-2 * a)
+            case _:
+                return torch.clamp(1 - a.abs(), min=0)

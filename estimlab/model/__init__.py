@@ -1,0 +1,1 @@
+"""What is differentiated: noise laws, networks of binary units, objectives, problems."""

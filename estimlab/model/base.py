@@ -1,0 +1,68 @@
+"""The abstract stochastic network: sites of binary units, stepped one by one like a scan."""
+
+from __future__ import annotations
+
+import abc
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from estimlab.model.units import BinaryUnits
+
+
+@dataclass(frozen=True)
+class Site:
+    """One group of units that are independent given the carry.
+
+    Attributes:
+        shape: shape of the site's pre-activations for one example, without the batch dimension.
+        units: law and coding of the states.
+        shared: True where one state serves all examples (a weight); such a site has no batch dimension.
+    """
+
+    shape: tuple[int, ...]
+    units: BinaryUnits
+    shared: bool = False
+
+    @property
+    def size(self) -> int:
+        """Number of units."""
+        return math.prod(self.shape)
+
+
+class StochasticNetwork(nn.Module, abc.ABC):
+    """A network of binary units, stepped site by site.
+
+    The four step methods are pure: a carry is never mutated, so two futures of one state are had by calling
+    ``advance`` twice. The blocks of a gradient are the module's ``named_parameters()``. A network may detach states,
+    never a parameter.
+    """
+
+    @abc.abstractmethod
+    def sites(self, inputs: Tensor | None) -> tuple[Site, ...]:
+        """The sites in the order in which they are stepped; inputs of shape (batch, ...) or None."""
+
+    @abc.abstractmethod
+    def initial(self, inputs: Tensor | None) -> Any:
+        """The carry before the first site."""
+
+    @abc.abstractmethod
+    def preactivation(self, k: int, carry: Any) -> tuple[Tensor, Any]:
+        """Pre-activations of site k, of shape (batch, \\*site.shape), and the carry."""
+
+    @abc.abstractmethod
+    def advance(self, k: int, carry: Any, state: Tensor) -> Any:
+        """The carry after site k took the given state."""
+
+    @abc.abstractmethod
+    def output(self, carry: Any) -> Tensor:
+        """The output, of shape (batch, ...), after the last site."""
+
+    def layers(self) -> dict[str, tuple[str, ...]]:
+        """Names of the blocks that make up each layer, in order; by default the parameters of each child module."""
+        groups: dict[str, list[str]] = {}
+        for name, _ in self.named_parameters():
+            groups.setdefault(name.rsplit(".", 1)[0] if "." in name else "network", []).append(name)
+        return {layer: tuple(blocks) for layer, blocks in groups.items()}

@@ -1,0 +1,155 @@
+"""What a reference and an estimator both receive."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from estimlab.errors import EstimlabError
+from estimlab.model.base import Site, StochasticNetwork
+from estimlab.model.objectives import check_objective
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A network, an objective and data: minimise the mean over examples of the expected objective.
+
+    Checked at construction: widths, targets, finite inputs and parameters. Compared by identity.
+
+    Args:
+        network: a ``StochasticNetwork``.
+        objective: ``objective(output, target) -> (batch,)``, an ``el.Objective`` or any callable.
+        inputs: of shape (batch, ...), in the network's dtype; None for a network without input (one example).
+        targets: of shape (batch, ...), or None.
+        expected: expected objective of each example where it is known, as REINFORCE's exact-mean baseline reads it;
+            ``el.measure`` and ``with_expected`` fill it in from a reference.
+    """
+
+    network: StochasticNetwork
+    objective: Callable[[Tensor, Tensor | None], Tensor]
+    inputs: Tensor | None = None
+    targets: Tensor | None = None
+    expected: Float[Tensor, " batch"] | None = None
+    sites: tuple[Site, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.network, StochasticNetwork):
+            raise EstimlabError(
+                f"Problem: network is a {type(self.network).__name__}; give an el.Chain or another StochasticNetwork."
+            )
+        self.check_finite()
+        self._check_data()
+        object.__setattr__(self, "sites", self._probe())
+
+    @property
+    def batch(self) -> int:
+        """Number of examples."""
+        data = self.inputs if self.inputs is not None else self.targets
+        return 1 if data is None else len(data)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating type of the network."""
+        return next(self.network.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the network."""
+        return next(self.network.parameters()).device
+
+    def value(self, output: Tensor) -> Float[Tensor, " batch"]:
+        """The objective at a network output, one value per example."""
+        return self.objective(output, self.targets)
+
+    def to(self, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Problem:
+        """A copy, network included, in another floating type or on another device."""
+
+        def move(tensor: Tensor | None) -> Tensor | None:
+            if tensor is None:
+                return None
+            return tensor.to(dtype=dtype if tensor.is_floating_point() else None, device=device)
+
+        network = copy.deepcopy(self.network).to(dtype=dtype, device=device)
+        return Problem(network, self.objective, move(self.inputs), move(self.targets), move(self.expected))
+
+    def example(self, index: int) -> Problem:
+        """The problem of one example; the network is shared, not copied."""
+
+        def pick(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor[index : index + 1]
+
+        return replace(self, inputs=pick(self.inputs), targets=pick(self.targets), expected=pick(self.expected))
+
+    def with_expected(self, expected: Float[Tensor, " batch"]) -> Problem:
+        """The same problem with the expected objective of each example attached."""
+        return replace(self, expected=expected.to(dtype=self.dtype, device=self.device))
+
+    def check_finite(self) -> None:
+        """Raise where a parameter, an input or a floating target is NaN or infinite."""
+        tensors = [(f"the parameter {name!r}", p) for name, p in self.network.named_parameters()]
+        tensors += [("inputs", self.inputs), ("targets", self.targets)]
+        for name, tensor in tensors:
+            if tensor is not None and tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                count = int((~torch.isfinite(tensor)).sum())
+                raise EstimlabError(
+                    f"Problem: {name} holds {count} NaN or infinite value(s) of {tensor.numel()}. "
+                    "Load or train the network again, or clean the data."
+                )
+
+    def check_independent(self) -> None:
+        """Raise where a module couples examples or draws noise of its own: what is measured would not be one draw."""
+        for name, module in self.network.named_modules():
+            normalises_batch = isinstance(module, _BatchNorm) and (module.training or module.running_mean is None)
+            if normalises_batch or (isinstance(module, _DropoutNd) and module.training and module.p > 0):
+                raise EstimlabError(
+                    f"The module {name!r} ({type(module).__name__}) couples examples or is random in this mode. Call "
+                    "network.eval(), with running statistics tracked, so that each stage is a deterministic function "
+                    "of one example's state."
+                )
+
+    def _check_data(self) -> None:
+        if next(self.network.parameters(), None) is None:
+            raise EstimlabError("Problem: the network has no parameters, so there is no gradient to estimate.")
+        for name, data in (("inputs", self.inputs), ("targets", self.targets)):
+            if data is not None and (data.ndim == 0 or len(data) == 0):
+                raise EstimlabError(f"Problem: {name} has shape {tuple(data.shape)}; the first dimension is the batch.")
+        if self.inputs is None:
+            if self.targets is not None and len(self.targets) != 1:
+                raise EstimlabError(
+                    f"Problem: a network without inputs has one example, but there are {len(self.targets)} targets."
+                )
+            return
+        if self.inputs.is_floating_point() and self.inputs.dtype != self.dtype:
+            raise EstimlabError(
+                f"Problem: inputs are {self.inputs.dtype}, the network is {self.dtype}: "
+                f"convert one, for example inputs.to({self.dtype}) or network.double()."
+            )
+        if self.targets is not None and len(self.targets) != len(self.inputs):
+            raise EstimlabError(f"Problem: {len(self.inputs)} inputs and {len(self.targets)} targets; give one each.")
+
+    def _probe(self) -> tuple[Site, ...]:
+        """The sites, after one pass with every unit low has shown that all shapes fit together."""
+        given = "no inputs" if self.inputs is None else f"inputs of shape {tuple(self.inputs.shape)}"
+        try:
+            with torch.no_grad():
+                sites = self.network.sites(self.inputs)
+                carry = self.network.initial(self.inputs)
+                for k, site in enumerate(sites):
+                    a, carry = self.network.preactivation(k, carry)
+                    carry = self.network.advance(k, carry, torch.full_like(a, site.units.low))
+                output = self.network.output(carry)
+        except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise EstimlabError(
+                f"Problem: the network cannot be evaluated on {given}: {error}. "
+                "Check that the input width fits the first stage, and each layer's width the next stage."
+            ) from error
+        with torch.no_grad():
+            check_objective(self.objective, output, self.targets)
+        return sites

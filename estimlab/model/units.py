@@ -1,0 +1,207 @@
+"""Noise laws and the binary units that they drive.
+
+A unit with pre-activation ``a`` is high where ``a - Z > 0``, Z drawn from a symmetric law with distribution function F,
+so ``P(high) = F(a)``; with ``u = F(Z)`` uniform this reads: high if and only if ``u < F(a)``.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from estimlab.errors import EstimlabError
+
+
+@dataclass(frozen=True)
+class NoiseLaw(abc.ABC):
+    """A symmetric noise law with an explicit scale: the law of ``scale * Z``, Z standard.
+
+    Every function takes pre-activations of any shape, and is finite and correct to rounding for all of them;
+    ``cdf(-a)`` is the upper tail.
+    """
+
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.scale) and self.scale > 0):
+            raise EstimlabError(
+                f"{type(self).__name__}(scale={self.scale!r}): the scale of a noise law must be a positive number."
+            )
+
+    def cdf(self, a: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """F(a), the probability of the high state."""
+        return self._cdf(a / self.scale)
+
+    def log_cdf(self, a: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """log F(a); minus infinity where the law of bounded support gives probability zero."""
+        return self._log_cdf(a / self.scale)
+
+    def density(self, a: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """F'(a), in units of one over the pre-activation."""
+        return self._density(a / self.scale) / self.scale
+
+    def score(self, a: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """F'(a) / F(a), the derivative of log P(high); zero where F(a) is. ``-score(-a)`` is that of log P(low)."""
+        return self._score(a / self.scale) / self.scale
+
+    def quantile(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """The inverse of F, for u strictly inside (0, 1)."""
+        return self._quantile(u) * self.scale
+
+    @abc.abstractmethod
+    def _cdf(self, z: Tensor) -> Tensor: ...
+
+    @abc.abstractmethod
+    def _log_cdf(self, z: Tensor) -> Tensor: ...
+
+    @abc.abstractmethod
+    def _density(self, z: Tensor) -> Tensor: ...
+
+    @abc.abstractmethod
+    def _score(self, z: Tensor) -> Tensor: ...
+
+    @abc.abstractmethod
+    def _quantile(self, u: Tensor) -> Tensor: ...
+
+
+@final
+@dataclass(frozen=True)
+class Logistic(NoiseLaw):
+    """Logistic noise, ``F(a) = 1 / (1 + exp(-a / scale))``; ``scale=0.5`` gives ``2F(a) - 1 = tanh(a)``."""
+
+    def _cdf(self, z: Tensor) -> Tensor:
+        return torch.sigmoid(z)
+
+    def _log_cdf(self, z: Tensor) -> Tensor:
+        return functional.logsigmoid(z)
+
+    def _density(self, z: Tensor) -> Tensor:
+        return torch.sigmoid(z) * torch.sigmoid(-z)
+
+    def _score(self, z: Tensor) -> Tensor:
+        return torch.sigmoid(-z)
+
+    def _quantile(self, u: Tensor) -> Tensor:
+        return torch.log(u) - torch.log1p(-u)
+
+
+@final
+@dataclass(frozen=True)
+class Gaussian(NoiseLaw):
+    """Gaussian noise of standard deviation ``scale``, ``F(a) = Phi(a / scale)``."""
+
+    def _cdf(self, z: Tensor) -> Tensor:
+        return torch.special.erfc(z * -math.sqrt(0.5)) / 2
+
+    def _log_cdf(self, z: Tensor) -> Tensor:
+        return torch.special.log_ndtr(z)
+
+    def _density(self, z: Tensor) -> Tensor:
+        return torch.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+
+    def _score(self, z: Tensor) -> Tensor:
+        # exp(log_density - log_cdf) would subtract numbers of size z^2; erfcx keeps the ratio to rounding
+        return math.sqrt(2 / math.pi) / torch.special.erfcx(z * -math.sqrt(0.5))
+
+    def _quantile(self, u: Tensor) -> Tensor:
+        return torch.special.ndtri(u)
+
+
+@final
+@dataclass(frozen=True)
+class Uniform(NoiseLaw):
+    """Uniform noise on [-scale, scale]; in -1/+1 coding ``dx/da`` is then HardTanh' (for scale 1)."""
+
+    def _cdf(self, z: Tensor) -> Tensor:
+        return torch.clamp((1 + z) / 2, 0, 1)
+
+    def _log_cdf(self, z: Tensor) -> Tensor:
+        return _log(self._cdf(z))
+
+    def _density(self, z: Tensor) -> Tensor:
+        return (z.abs() < 1).to(z.dtype) / 2
+
+    def _score(self, z: Tensor) -> Tensor:
+        inside = z.abs() < 1
+        return torch.where(inside, 1 / torch.where(inside, 1 + z, 1), 0)
+
+    def _quantile(self, u: Tensor) -> Tensor:
+        return 2 * u - 1
+
+
+@final
+@dataclass(frozen=True)
+class Triangular(NoiseLaw):
+    """Triangular noise on [-scale, scale]; ``scale=2`` gives ``2F'(a) = max(0, 1 - |a| / 2)``, a scaled ApproxSign."""
+
+    def _cdf(self, z: Tensor) -> Tensor:
+        tail = torch.clamp(1 - z.abs(), min=0) ** 2 / 2
+        return torch.where(z > 0, 1 - tail, tail)
+
+    def _log_cdf(self, z: Tensor) -> Tensor:
+        return _log(self._cdf(z))
+
+    def _density(self, z: Tensor) -> Tensor:
+        return torch.clamp(1 - z.abs(), min=0)
+
+    def _score(self, z: Tensor) -> Tensor:
+        below = (z > -1) & (z <= 0)
+        ratio = 2 / torch.where(below, 1 + z, 1)
+        return torch.where(below, ratio, torch.where(z > 0, self._density(z) / self._cdf(z.clamp(min=0)), 0))
+
+    def _quantile(self, u: Tensor) -> Tensor:
+        lower = torch.sqrt(2 * torch.minimum(u, 1 - u)) - 1
+        return torch.where(u < 0.5, lower, -lower)
+
+
+def _log(probability: Tensor) -> Tensor:
+    """Logarithm whose derivative is zero, not NaN, where the probability is zero."""
+    positive = probability > 0
+    return torch.where(positive, torch.log(torch.where(positive, probability, 1)), -math.inf)
+
+
+@final
+@dataclass(frozen=True)
+class BinaryUnits:
+    """The law of a site's states: ``high`` with probability ``law.cdf(a)``, ``low`` otherwise.
+
+    The coding is data: with ``state = low + (high - low) * bit`` a local backward rule ``d bit / d a`` becomes
+    ``d state / d a = (high - low) * d bit / d a``.
+
+    Attributes:
+        law: noise law, ``Logistic(scale=1.0)`` by default.
+        low: value of the low state, -1 by default.
+        high: value of the high state, +1 by default; must exceed ``low``.
+    """
+
+    law: NoiseLaw = Logistic()  # noqa: RUF009 - a frozen value
+    low: float = -1.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.law, NoiseLaw):
+            raise EstimlabError(
+                f"BinaryUnits(law={self.law!r}): give a noise law, for example el.Logistic(scale=1.0) or el.Gaussian()."
+            )
+        if not self.low < self.high:
+            raise EstimlabError(f"BinaryUnits(low={self.low}, high={self.high}): low must be smaller than high.")
+
+    @property
+    def gap(self) -> float:
+        """``high - low``."""
+        return self.high - self.low
+
+    def state(self, bit: Tensor) -> Tensor:
+        """The state of a bit: ``low + (high - low) * bit``, exactly ``low`` or ``high`` at the corners."""
+        return self.low + self.gap * bit
+
+    def bit(self, state: Tensor) -> Tensor:
+        """The bit of a state, 0.0 or 1.0."""
+        return (state > (self.low + self.high) / 2).to(state.dtype)

@@ -1,0 +1,62 @@
+"""What a reference is and what it returns."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from estimlab.model.problem import Problem
+
+
+@dataclass(frozen=True, eq=False)
+class Gradient:
+    """The gradient of the expected objective (mean over examples; no minus sign).
+
+    Attributes:
+        objective: the expected objective.
+        value: one tensor per block, in float64.
+        stderr: standard error of each coordinate; exactly zero if and only if the value is exact.
+        expected: expected objective of each example.
+        reference: repr of the reference that computed it.
+        checks: facts that came with the computation, for example how far probabilities sum from one.
+    """
+
+    objective: float
+    value: dict[str, Tensor]
+    stderr: dict[str, Tensor]
+    expected: Float[Tensor, " batch"]
+    reference: str
+    checks: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def exact(self) -> bool:
+        """True where every standard error is zero."""
+        return all(bool((error == 0).all()) for error in self.stderr.values())
+
+    def norm(self) -> float:
+        """Euclidean norm over all blocks."""
+        return float(torch.cat([value.flatten() for value in self.value.values()]).norm())
+
+
+class Reference(abc.ABC):
+    """A way to compute the true gradient. Works on a float64 copy of the problem."""
+
+    @abc.abstractmethod
+    def gradient(self, problem: Problem) -> Gradient:
+        """The gradient of the problem's expected objective by every block."""
+
+
+def exact_gradient(
+    reference: Reference, problem: Problem, expected: Tensor, value: dict[str, Tensor], checks: dict[str, float]
+) -> Gradient:
+    """A ``Gradient`` without standard error, checked to be finite."""
+    stderr = {name: torch.zeros_like(block) for name, block in value.items()}
+    for name, block in value.items():
+        if not bool(torch.isfinite(block).all()):
+            problem.check_finite()
+            raise FloatingPointError(f"The exact gradient of {name!r} is not finite.")
+    return Gradient(float(expected.mean()), value, stderr, expected.detach(), repr(reference), checks)

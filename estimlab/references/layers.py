@@ -1,0 +1,203 @@
+"""Layerwise enumeration: the exact gradient of a chain, of any depth, at the speed of a matrix product."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from estimlab.errors import EstimlabError
+from estimlab.model.chain import Chain
+from estimlab.model.problem import Problem
+from estimlab.references.base import Gradient, Reference, exact_gradient
+from estimlab.references.contraction import LayerTables, row_blocks, state_table
+from estimlab.references.plan import Plan, plan_enumeration
+
+
+@final
+@dataclass(frozen=True)
+class LayerwiseEnumeration(Reference):
+    """The exact gradient of a chain by recursion over the states of one layer at a time (our derivation).
+
+    With ``V_L(x) = objective(head(x), target)`` on the states of the last layer and
+    ``V_{k-1}(x) = sum_y P(y | x) V_k(y)``, the expected objective of an example is ``V_0(input)`` and
+
+        dE/dtheta_k = sum_x pi_{k-1}(x) sum_i F'(a_i) (E[V_k | i high] - E[V_k | i low]) da_i/dtheta_k,
+
+    pi the marginal of the layer below and a = stage_k(x). The cost is three matrix products of
+    ``2 * 2^(n_k + n_{k+1})`` flops for each pair of adjacent layers and each distinct target; paths, 2^(n_1 + ... + n_L)
+    in number, are never formed.
+
+    Attributes:
+        max_seconds: refuse, with the plan, what is estimated to take longer.
+        max_bytes: refuse what needs more memory.
+        block_rows: rows of a product table that are in memory at a time.
+
+    Errors:
+        EstimlabError: not a chain; a layer that couples examples (batch norm in training mode); over budget.
+    """
+
+    max_seconds: float = 600.0
+    max_bytes: float = 4e9
+    block_rows: int = 1024
+
+    def plan(self, problem: Problem) -> Plan:
+        """States, flops, bytes and estimated seconds, without doing the work."""
+        return plan_enumeration(problem, len(_distinct(problem)[0] or [None]), self.block_rows)
+
+    def gradient(self, problem: Problem, force: bool = False) -> Gradient:
+        """The exact gradient; ``force=True`` ignores the budget."""
+        require_chain(problem, type(self).__name__)
+        if not force:
+            widths = tuple(site.size for site in problem.sites)
+            self.plan(problem).check(self.max_seconds, self.max_bytes, widths)
+        sweep = _Sweep(problem.to(dtype=torch.float64), self.block_rows)
+        with torch.no_grad():
+            sweep.values_down()
+            sweep.marginals_up()
+        sweep.parameters()
+        return exact_gradient(self, problem, sweep.expected, sweep.gradient, sweep.checks)
+
+
+def require_chain(problem: Problem, who: str) -> None:
+    """Refuse what is not a chain, not finite, or couples examples."""
+    if not isinstance(problem.network, Chain):
+        raise EstimlabError(
+            f"{who} works on an el.Chain, this network is a {type(problem.network).__name__}. For other networks of few "
+            "units use el.PathEnumeration()."
+        )
+    problem.check_finite()
+    problem.check_independent()
+
+
+def _distinct(problem: Problem) -> tuple[list[Tensor] | None, Int[Tensor, " batch"]]:
+    """The distinct targets (None where there are none) and the number of each example's target."""
+    if problem.targets is None:
+        return None, torch.zeros(problem.batch, dtype=torch.long, device=problem.device)
+    distinct, index = torch.unique(problem.targets, dim=0, return_inverse=True)
+    return list(distinct), index
+
+
+@dataclass(eq=False)
+class _Sweep:
+    """One computation: value tables from the head down, marginals from the data up, then every block's gradient."""
+
+    problem: Problem
+    block_rows: int
+    expected: Float[Tensor, " batch"] = field(init=False)
+    gradient: dict[str, Tensor] = field(init=False)
+    checks: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        problem = self.problem
+        assert isinstance(problem.network, Chain)
+        self.chain, self.sites, self.depth = problem.network, problem.sites, len(problem.sites)
+        self.like = torch.empty(0, dtype=problem.dtype, device=problem.device)
+        self.targets, self.group = _distinct(problem)
+        self.groups = len(self.targets) if self.targets is not None else 1
+        self.values: list[Tensor] = []  # per layer, (targets, states)
+        self.signals: list[Tensor] = []  # per layer k >= 1, dV/da, (targets, states below, units); layer 0 per example
+        self.marginals: list[Tensor] = []  # per layer, (targets, states)
+        self.gradient = {name: torch.zeros_like(p) for name, p in self.chain.named_parameters()}
+
+    def values_down(self) -> None:
+        """V_L, ..., V_1 on all states, V_0 on the examples, and their derivatives by the pre-activations."""
+        self.values = [self._head_values()]
+        for k in range(self.depth - 1, 0, -1):
+            value, signal = self._layer_down(k, self.values[0])
+            self.values.insert(0, value)
+            self.signals.insert(0, signal)
+        self._data_down()
+
+    def marginals_up(self) -> None:
+        """pi_1, ..., pi_L, each summed over the examples of a target and divided by the number of examples."""
+        self.marginals = [self._data_up()]
+        for k in range(1, self.depth):
+            below, total = self.marginals[-1], 0
+            for rows in row_blocks(below.shape[1], self.block_rows):
+                total = total + self._tables(k, rows)[1].marginal(below[:, rows])
+            self.marginals.append(total)
+        total_probability = float(self.marginals[-1].sum())
+        self.checks["probability_error"] = abs(total_probability - 1)
+
+    def parameters(self) -> None:
+        """Gradients of all blocks: each stage's backward with marginal times derivative, and the head's."""
+        self._accumulate(self.chain.stages[0], self.problem.inputs, self.signals[0] / self.problem.batch)
+        for k in range(1, self.depth):
+            cotangent = torch.einsum("tx,txi->xi", self.marginals[k - 1], self.signals[k])
+            for rows in row_blocks(len(cotangent), max(self.block_rows, 4096)):
+                self._accumulate(self.chain.stages[k], self._states(k - 1, rows), cotangent[rows])
+        self._head_gradient()
+
+    def _head_values(self) -> Float[Tensor, "targets states"]:
+        rows = 2 ** self.sites[-1].size
+        blocks = [self._objective(self._states(-1, block)) for block in row_blocks(rows, 1 << 14)]
+        return torch.cat(blocks, 1)
+
+    def _objective(self, states: Tensor) -> Float[Tensor, "targets rows"]:
+        output = self.chain.head(states)
+        if self.targets is None:
+            return self.problem.objective(output, None)[None]
+        return torch.stack([self.problem.objective(output, t.expand(len(output), *t.shape)) for t in self.targets])
+
+    def _layer_down(self, k: int, above: Tensor) -> tuple[Tensor, Tensor]:
+        law = self.sites[k].units.law
+        rows = 2 ** self.sites[k - 1].size
+        value = above.new_empty(self.groups, rows)
+        signal = above.new_empty(self.groups, rows, self.sites[k].size)
+        for block in row_blocks(rows, self.block_rows):
+            a, tables = self._tables(k, block)
+            value[:, block], difference = tables.value_and_difference(above)
+            signal[:, block] = difference * law.density(a)
+        return value, signal
+
+    def _data_down(self) -> None:
+        a = self.chain.stages[0](self.problem.inputs).flatten(1)
+        self.expected, signal = a.new_empty(len(a)), torch.empty_like(a)
+        self.data_tables = []
+        for group in range(self.groups):
+            for examples in torch.nonzero(self.group == group)[:, 0].split(self.block_rows):
+                tables = LayerTables.build(self.sites[0].units.law, a[examples])
+                value, difference = tables.value_and_difference(self.values[0][group : group + 1])
+                self.expected[examples] = value[0]
+                signal[examples] = difference[0] * self.sites[0].units.law.density(a[examples])
+                self.data_tables.append((group, examples, tables))
+        self.signals.insert(0, signal)
+
+    def _data_up(self) -> Float[Tensor, "targets states"]:
+        marginal = self.like.new_zeros(self.groups, 2 ** self.sites[0].size)
+        for group, examples, tables in self.data_tables:
+            weights = self.like.new_full((1, len(examples)), 1 / self.problem.batch)
+            marginal[group] += tables.marginal(weights)[0]
+        return marginal
+
+    def _head_gradient(self) -> None:
+        for rows in row_blocks(2 ** self.sites[-1].size, 1 << 14):
+            with torch.enable_grad():
+                expected = (self.marginals[-1][:, rows] * self._objective(self._states(-1, rows))).sum()
+            self._backward(self.chain.head, expected, None)
+
+    def _accumulate(self, stage: torch.nn.Module, states: Tensor | None, cotangent: Tensor) -> None:
+        with torch.enable_grad():
+            a = stage(states)
+        self._backward(stage, a, cotangent.reshape(a.shape))
+
+    def _backward(self, module: torch.nn.Module, output: Tensor, cotangent: Tensor | None) -> None:
+        parameters = [p for p in module.parameters() if p.requires_grad]
+        if not parameters or not output.requires_grad:
+            return
+        grads = torch.autograd.grad(output, parameters, cotangent, allow_unused=True)
+        names = {id(p): name for name, p in self.chain.named_parameters()}
+        for parameter, grad in zip(parameters, grads, strict=True):
+            if grad is not None:
+                self.gradient[names[id(parameter)]] += grad
+
+    def _states(self, k: int, rows: slice) -> Tensor:
+        return state_table(self.sites[k].units, self.sites[k].shape, self.like, rows.start, rows.stop)
+
+    def _tables(self, k: int, rows: slice) -> tuple[Tensor, LayerTables]:
+        a = self.chain.stages[k](self._states(k - 1, rows)).flatten(1)
+        return a, LayerTables.build(self.sites[k].units.law, a)

@@ -1,0 +1,152 @@
+"""Every column and every statistic of a table: name, symbol, unit, meaning. They are defined here and only here.
+
+Notation: g is one draw of an estimate of the gradient, m = E g its mean, g* the true gradient; norms and sums run over
+the coordinates that a row joins (a layer or a block).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from estimlab.errors import EstimlabError, closest
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column, or a value of the column ``statistic``, means.
+
+    Attributes:
+        name: its name in the table.
+        symbol: LaTeX, for axes and headers.
+        unit: what one of it is; "1" for a pure number, "" for text.
+        meaning: the definition.
+    """
+
+    name: str
+    symbol: str
+    unit: str
+    meaning: str
+
+
+def _by_name(*columns: Column) -> dict[str, Column]:
+    return {column.name: column for column in columns}
+
+
+COLUMNS = _by_name(
+    Column("problem", r"problem", "", "name and version of the problem, as estimlab.problems.load takes it"),
+    Column("stage", r"stage", "", "stage of training at which the problem's parameters were taken"),
+    Column("reference", r"reference", "", "how the true gradient was computed"),
+    Column("draws", r"$N$", "draws", "number of draws of the estimator; empty where the moments are exact"),
+    Column("seed", r"seed", "", "seed of the random streams"),
+    Column("device", r"device", "", "device on which the cell ran"),
+    Column("dtype", r"dtype", "", "floating point type in which the network was evaluated"),
+    Column("estimator", r"estimator", "", "the estimator: its class in snake case"),
+    Column("parameters", r"parameters", "", "the estimator's fields and their values, for example temperature=0.5"),
+    Column("method", r"method", "", "exact (no sampling) or monte_carlo"),
+    Column("layer", r"layer", "", "stage of the network that receives the gradient, weight and bias joined: 0, 1, .., head"),
+    Column("block", r"block", "", "parameter tensor that receives the gradient"),
+    Column("source", r"source", "", "layer of units whose local rule causes this part of the bias"),
+    Column("statistic", r"statistic", "", "what the value is; defined under statistics"),
+    Column("value", r"value", "that of the statistic", "value of the statistic"),
+    Column("stderr", r"$\pm$", "that of the statistic", "standard error of the value; 0 where it is exact"),
+)
+
+STATISTICS = _by_name(
+    Column("reference_norm", r"$\|g^*\|$", "objective per parameter", "norm of the true gradient"),
+    Column(
+        "squared_bias",
+        r"$\|m - g^*\|^2$",
+        "(objective per parameter)^2",
+        "squared norm of the bias, debiased for the finite number of draws and for the error of the reference; "
+        "an estimate may be negative and is never clipped",
+    ),
+    Column(
+        "relative_bias",
+        r"$\|m - g^*\| / \|g^*\|$",
+        "1",
+        "norm of the bias over the norm of the true gradient: sign(squared_bias) sqrt|squared_bias| / reference_norm",
+    ),
+    Column(
+        "variance",
+        r"$\mathrm{E}\|g - m\|^2$",
+        "(objective per parameter)^2",
+        "trace of the covariance of one draw; a draw is a full-batch gradient, noise independent between examples",
+    ),
+    Column(
+        "relative_std", r"$\mathrm{std}/\|g^*\|$", "1", "square root of the variance over the norm of the true gradient"
+    ),
+    Column(
+        "mse",
+        r"$\mathrm{E}\|g - g^*\|^2$",
+        "(objective per parameter)^2",
+        "mean squared error of one draw: squared_bias + variance",
+    ),
+    Column(
+        "relative_rmse", r"$\mathrm{RMSE}/\|g^*\|$", "1", "square root of the mse over the norm of the true gradient"
+    ),
+    Column("cosine", r"$\cos(m, g^*)$", "1", "cosine of the angle between the mean and the true gradient"),
+    Column(
+        "mean_cosine",
+        r"$\mathrm{E}\cos(g, g^*)$",
+        "1",
+        "mean over draws of the cosine between one draw and the true gradient; Monte Carlo only",
+    ),
+    Column(
+        "descent_efficiency",
+        r"$(\mathrm{E}\, g \cdot g^*)^2 / (\|g^*\|^2\, \mathrm{E}\|g\|^2)$",
+        "1",
+        "decrease of a quadratic model with isotropic curvature by the best step along one draw, relative to the true gradient's",
+    ),
+    Column(
+        "sign_correct", r"$P(\mathrm{sign}\, m = \mathrm{sign}\, g^*)$", "1", "share of coordinates whose mean has the true sign"
+    ),
+    Column(
+        "scale_invariant_bias",
+        r"$\|m/\|m\| - g^*/\|g^*\|\|$",
+        "1",
+        "relative bias after the mean is rescaled to the true norm: sqrt(2 - 2 cosine)",
+    ),
+    Column(
+        "scale_invariant_std",
+        r"$\mathrm{std}/\|m\|$",
+        "1",
+        "relative standard deviation after the mean is rescaled to the true norm: sqrt(variance) / norm of the mean",
+    ),
+    Column("forward_passes", r"forward", "layer passes", "evaluations of one layer, forward, that one draw costs"),
+    Column("backward_passes", r"backward", "layer passes", "evaluations of one layer, backward, that one draw costs"),
+    Column(
+        "bias_share",
+        r"$c_s \cdot (m - g^*) / \|m - g^*\|^2$",
+        "1",
+        "signed share of the bias caused by the source layer, c_s its contribution; the shares of all sources sum to one",
+    ),
+    Column(
+        "bias_contribution",
+        r"$\|c_s\| / \|g^*\|$",
+        "1",
+        "norm of the source layer's contribution to the bias over the norm of the true gradient",
+    ),
+    Column(
+        "cancellation",
+        r"$\sum_s \|c_s\| / \|\sum_s c_s\|$",
+        "1",
+        "sum of the norms of the contributions over the norm of their sum; 1 where the sources do not cancel",
+    ),
+)
+
+
+def describe(name: str, extra: Iterable[Column] = ()) -> Column:
+    """The definition of a column or a statistic; ``extra`` are a study's own.
+
+    Raises:
+        EstimlabError: for an unknown name, with those that resemble it.
+    """
+    known = {**COLUMNS, **STATISTICS, **_by_name(*extra)}
+    if name not in known:
+        raise EstimlabError(
+            f"Unknown column or statistic {name!r}.{closest(name, known)} A study defines its own by "
+            f"Study(..., columns=(Column({name!r}, symbol, unit, meaning),)); the others stand in "
+            "estimlab/results/columns.py."
+        )
+    return known[name]

@@ -1,0 +1,186 @@
+"""What a study is: a question, and the cells that answer it."""
+
+from __future__ import annotations
+
+import abc
+import importlib.util
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
+
+from estimlab.errors import EstimlabError, closest
+from estimlab.results.columns import Column
+from estimlab.results.identity import content_key
+
+_SOURCE = "__estimlab_source__"  # attribute of an executed study: its file and the time of its last change
+
+@dataclass(frozen=True)
+class Cell(abc.ABC):
+    """One unit of work of a study: a frozen dataclass whose fields are its whole configuration.
+
+    Fields hold numbers, strings, tuples and recipes (further frozen dataclasses), never modules, tensors or functions.
+    Results are kept under ``key``; raise ``revision`` when ``run`` computes something else than before.
+    """
+
+    revision: ClassVar[int] = 1
+
+    @abc.abstractmethod
+    def run(self) -> list[dict[str, Any]]:
+        """Rows of the study's table: dictionaries from column name to text or number, all with the same columns."""
+
+    @property
+    def key(self) -> str:
+        """Content key: equal for equal configurations of the same class and revision."""
+        return content_key(self)
+
+    @property
+    def title(self) -> str:
+        """A short label for people."""
+        return repr(self)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question and the cells that answer it.
+
+    Attributes:
+        question: one sentence that ends with a question mark.
+        cells: the full study; its table has their rows in this order.
+        smoke: a small version that runs in seconds and exercises the same code.
+        answer: what the table says, once it is known.
+        columns: definitions of columns and statistics that are not in ``estimlab.results.columns``.
+    """
+
+    question: str
+    cells: tuple[Cell, ...]
+    smoke: tuple[Cell, ...]
+    answer: str = ""
+    columns: tuple[Column, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.question.strip():
+            raise EstimlabError("Study(question=''): write the question that the study answers, in one sentence.")
+        for name, cells in (("cells", self.cells), ("smoke", self.smoke)):
+            _check_cells(name, cells)
+
+    def chosen(self, smoke: bool) -> tuple[Cell, ...]:
+        """The cells of the smoke version or of the full one."""
+        return self.smoke if smoke else self.cells
+
+
+def _check_cells(name: str, cells: Any) -> None:
+    if not isinstance(cells, tuple) or not cells:
+        raise EstimlabError(f"Study({name}=...) needs a tuple of at least one cell; it is {cells!r:.100}.")
+    first: dict[str, int] = {}
+    for index, cell in enumerate(cells):
+        if not isinstance(cell, Cell):
+            raise EstimlabError(f"Study: {name}[{index}] is {cell!r:.100}, not a subclass of estimlab.results.Cell.")
+        if (earlier := first.setdefault(cell.key, index)) != index:
+            raise EstimlabError(
+                f"Study: {name}[{index}] and {name}[{earlier}] are the same cell, {cell.title}. Remove one of them."
+            )
+
+
+@dataclass(frozen=True)
+class LoadedStudy:
+    """A study and the file it comes from. Its table and its store lie beside that file."""
+
+    name: str
+    study: Study
+    path: Path
+
+    @property
+    def module(self) -> ModuleType:
+        """The executed file."""
+        return sys.modules[module_name(self.path)]
+
+    def table_path(self, smoke: bool) -> Path:
+        """Where the table is written."""
+        return table_path(self.path, smoke)
+
+    def store_path(self, smoke: bool) -> Path:
+        """Where finished cells are kept."""
+        return self.path.parent / ".store" / f"{self.name}{'.smoke' if smoke else ''}.sqlite"
+
+
+def table_path(study: Path, smoke: bool) -> Path:
+    """Where the table of the study in a file is written: ``tables/NAME.csv``, or ``tables/smoke/NAME.csv``."""
+    return study.parent / "tables" / ("smoke" if smoke else "") / f"{study.stem}.csv"
+
+
+def module_name(path: Path) -> str:
+    """The name under which a study's file is imported: the same in every process, and part of its cells' keys."""
+    return f"estimlab_study_{path.stem}"
+
+
+def load_study(name_or_path: str | Path, folder: str | Path | None = None) -> LoadedStudy:
+    """Find and execute a study's file.
+
+    Args:
+        name_or_path: NAME of ``studies/NAME.py``, or the path of a ``.py`` file.
+        folder: where to look for names; by default those of ``study_folders``.
+
+    Raises:
+        EstimlabError: an unknown study, or a file that cannot be executed or defines no ``STUDY``.
+    """
+    path = find_study(name_or_path, folder)
+    module = import_study(path)
+    study = getattr(module, "STUDY", None)
+    if not isinstance(study, Study):
+        raise EstimlabError(f"{path} defines no study. It needs a line STUDY = Study(question=..., cells=..., smoke=...).")
+    return LoadedStudy(path.stem, study, path)
+
+
+def find_study(name_or_path: str | Path, folder: str | Path | None = None) -> Path:
+    """The file of a study, not executed; arguments and errors as in ``load_study``."""
+    text = str(name_or_path)
+    folders = study_folders() if folder is None else (Path(folder),)
+    is_path = text.endswith(".py") or "/" in text
+    candidates = [Path(text)] if is_path else [place / f"{text}.py" for place in folders]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate.resolve()
+    available = [path.stem for path in list_studies(folders)]
+    raise EstimlabError(
+        f"There is no study {text!r}.{closest(Path(text).stem, available)} "
+        f"Available: {', '.join(available) or 'none'} (in {', '.join(map(str, folders)) or 'no folder'}). "
+        "Give one of these names, or the path of a .py file that defines STUDY."
+    )
+
+
+def list_studies(folders: Iterable[Path] | None = None) -> list[Path]:
+    """Files of all studies, by name; a name in an earlier folder hides the same name in a later one."""
+    found: dict[str, Path] = {}
+    for place in study_folders() if folders is None else folders:
+        for path in sorted(place.glob("[!_]*.py")):
+            found.setdefault(path.stem, path)
+    return [found[name] for name in sorted(found)]
+
+
+def study_folders() -> tuple[Path, ...]:
+    """``studies`` of the working directory, then ``studies`` of the repository that this package lies in."""
+    candidates = (Path.cwd() / "studies", Path(__file__).resolve().parents[2] / "studies")
+    return tuple(dict.fromkeys(place for place in candidates if place.is_dir()))
+
+
+def import_study(path: Path) -> ModuleType:
+    """Execute a study's file under its stable name, so that its cells can be pickled; again only after a change."""
+    name, changed = module_name(path), path.stat().st_mtime_ns
+    module = sys.modules.get(name)
+    if module is not None and getattr(module, _SOURCE, None) == (path, changed):
+        return module
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    setattr(module, _SOURCE, (path, changed))
+    # Registered before it runs, as dataclasses and pickle look the module up by its name.
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise EstimlabError(f"The study {path} cannot be loaded. {type(error).__name__}: {error}") from error
+    return module

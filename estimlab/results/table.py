@@ -1,0 +1,141 @@
+"""Tables: CSV whose bytes depend on the results alone, with a JSON sidecar that says where they come from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas
+
+from estimlab.errors import EstimlabError
+from estimlab.results.provenance import provenance
+
+__all__ = ["provenance", "provenance_path", "read_table", "table_frame", "write_table"]
+
+_DTYPES = {"text": "str", "integer": "Int64", "number": "float64", "boolean": "bool"}
+
+
+def table_frame(rows: Sequence[dict[str, Any]]) -> pandas.DataFrame:
+    """The table of some rows: columns in the order in which they first appear, one type per column.
+
+    A missing number is NaN (or NA among integers), a missing text the empty string.
+    """
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pandas.DataFrame({name: _series([row.get(name) for row in rows]) for name in names})
+
+
+def _series(values: list[Any]) -> pandas.Series:
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {bool} and None not in values:
+        return pandas.Series(values, dtype="bool")
+    if kinds == {int}:
+        return pandas.Series(values, dtype="Int64" if None in values else "int64")
+    if kinds and kinds <= {int, float}:
+        return pandas.Series(values, dtype="float64")
+    return pandas.Series(["" if value is None else str(value) for value in values], dtype="str")
+
+
+def write_table(frame: pandas.DataFrame, path: str | Path, provenance: dict[str, Any]) -> Path:
+    """Write ``path`` and its sidecar, each at once or not at all; return the sidecar's path.
+
+    Floats are written by their shortest exact form, so that equal results give equal bytes.
+    """
+    path = Path(path)
+    data = frame.to_csv(index=False, lineterminator="\n").encode()
+    definitions = provenance.get("columns", {})
+    columns = {name: {**definitions.get(name, {}), "type": _kind(frame[name])} for name in frame.columns}
+    record = {**provenance, "rows": len(frame), "columns": columns, "sha256": hashlib.sha256(data).hexdigest()}
+    sidecar = provenance_path(path)
+    _replace(path, data)
+    _replace(sidecar, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+    return sidecar
+
+
+def read_table(path: str | Path) -> pandas.DataFrame:
+    """Read a table with the types it was written with, after checking it against its sidecar.
+
+    Raises:
+        EstimlabError: a missing table or sidecar, or a table that is not the one the sidecar describes.
+    """
+    path = Path(path)
+    data, record = _read(path), _read_provenance(path)
+    if hashlib.sha256(data).hexdigest() != record["sha256"]:
+        raise EstimlabError(
+            f"{path} is not the table that {provenance_path(path).name} describes: it was edited, or only one of the "
+            f"two files was replaced. Write both again with `{_command(path, record)}`; finished cells are not repeated."
+        )
+    types = {name: column["type"] for name, column in record["columns"].items()}
+    frame = pandas.read_csv(
+        path,
+        dtype={name: _DTYPES[kind] for name, kind in types.items()},
+        # Only an empty field is missing, and only among numbers: "nan" or "None" may well be a parameter.
+        keep_default_na=False,
+        na_values={name: [""] for name, kind in types.items() if kind != "text"},
+        float_precision="round_trip",
+    )
+    whole = [name for name, kind in types.items() if kind == "integer" and not frame[name].isna().any()]
+    return frame.astype(dict.fromkeys(whole, "int64"))
+
+
+def provenance_path(path: str | Path) -> Path:
+    """The sidecar of a table: the same name with the ending ``.json``."""
+    return Path(path).with_suffix(".json")
+
+
+def _kind(series: pandas.Series) -> str:
+    is_type = pandas.api.types
+    if is_type.is_bool_dtype(series.dtype):
+        return "boolean"
+    if is_type.is_integer_dtype(series.dtype):
+        return "integer"
+    return "number" if is_type.is_float_dtype(series.dtype) else "text"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise EstimlabError(
+            f"The table {path} cannot be read ({error.strerror}). Compute it with `estimlab run {path.stem}`."
+        ) from error
+
+
+def _read_provenance(path: Path) -> dict[str, Any]:
+    sidecar = provenance_path(path)
+    try:
+        record = json.loads(sidecar.read_bytes())
+        if not {"sha256", "columns"} <= record.keys():
+            raise KeyError("sha256, columns")
+        return dict(record)
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise EstimlabError(
+            f"The table {path} has no usable provenance: {sidecar} ({type(error).__name__}: {error}). "
+            f"Write both again with `estimlab run {path.stem}`; finished cells are not repeated."
+        ) from error
+
+
+def _command(path: Path, record: dict[str, Any]) -> str:
+    return f"estimlab run {record.get('study', path.stem)}{' --smoke' if record.get('smoke') else ''}"
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write beside the file, then rename: a reader sees the old bytes or the new ones, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise EstimlabError(
+            f"{path} cannot be written: {error}. Free space or correct the permissions, then run the same command again; "
+            "finished cells are kept."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
