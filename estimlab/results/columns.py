@@ -44,7 +44,9 @@ COLUMNS = _by_name(
     Column("estimator", r"estimator", "", "the estimator: its class in snake case"),
     Column("parameters", r"parameters", "", "the estimator's fields and their values, for example temperature=0.5"),
     Column("method", r"method", "", "exact (no sampling) or monte_carlo"),
-    Column("layer", r"layer", "", "stage of the network that receives the gradient, weight and bias joined: 0, 1, .., head"),
+    Column(
+        "layer", r"layer", "", "stage of the network that receives the gradient, weight and bias joined: 0, 1, .., head"
+    ),
     Column("block", r"block", "", "parameter tensor that receives the gradient"),
     Column("source", r"source", "", "layer of units whose local rule causes this part of the bias"),
     Column("statistic", r"statistic", "", "what the value is; defined under statistics"),
@@ -96,10 +98,14 @@ STATISTICS = _by_name(
         "descent_efficiency",
         r"$(\mathrm{E}\, g \cdot g^*)^2 / (\|g^*\|^2\, \mathrm{E}\|g\|^2)$",
         "1",
-        "decrease of a quadratic model with isotropic curvature by the best step along one draw, relative to the true gradient's",
+        "best decrease of an isotropic quadratic model by one step along a draw, relative to a step along the true "
+        "gradient",
     ),
     Column(
-        "sign_correct", r"$P(\mathrm{sign}\, m = \mathrm{sign}\, g^*)$", "1", "share of coordinates whose mean has the true sign"
+        "sign_correct",
+        r"$P(\mathrm{sign}\, m = \mathrm{sign}\, g^*)$",
+        "1",
+        "share of coordinates whose mean has the true sign",
     ),
     Column(
         "scale_invariant_bias",
@@ -119,7 +125,7 @@ STATISTICS = _by_name(
         "bias_share",
         r"$c_s \cdot (m - g^*) / \|m - g^*\|^2$",
         "1",
-        "signed share of the bias caused by the source layer, c_s its contribution; the shares of all sources sum to one",
+        "signed share of the bias caused by the source layer, c_s its contribution; the shares sum to one",
     ),
     Column(
         "bias_contribution",

@@ -49,9 +49,8 @@ def provenance(
         EstimlabError: a column or statistic that is not defined.
     """
     here = environment()
-    others = _others(infos, here | state)
     return {
-        "command": shlex.join(["estimlab" if sys.argv[0].endswith("cli.py") else sys.argv[0], *sys.argv[1:]]),
+        "command": _command(),
         "study": loaded.name,
         "question": loaded.study.question,
         "answer": loaded.study.answer,
@@ -66,7 +65,7 @@ def provenance(
         "cell_seconds": sum(info["wall_seconds"] for info in infos),
         "elapsed_seconds": elapsed,
         "created_at": now(),
-        "computed_elsewhere": others,
+        "computed_elsewhere": _others(infos, here | state),
         "columns": _definitions(frame.columns, loaded.study.columns),
         "statistics": _definitions(_values(frame, "statistic"), loaded.study.columns),
     }
@@ -118,6 +117,12 @@ def _git(folder: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _command() -> str:
+    """What was typed, without the folder in which the program is installed."""
+    program = Path(sys.argv[0]).name
+    return shlex.join(["estimlab" if program == "cli.py" else program, *sys.argv[1:]])
 
 
 def _processor() -> str:

@@ -17,6 +17,7 @@ from estimlab.results.identity import content_key
 
 _SOURCE = "__estimlab_source__"  # attribute of an executed study: its file and the time of its last change
 
+
 @dataclass(frozen=True)
 class Cell(abc.ABC):
     """One unit of work of a study: a frozen dataclass whose fields are its whole configuration.
@@ -130,7 +131,9 @@ def load_study(name_or_path: str | Path, folder: str | Path | None = None) -> Lo
     module = import_study(path)
     study = getattr(module, "STUDY", None)
     if not isinstance(study, Study):
-        raise EstimlabError(f"{path} defines no study. It needs a line STUDY = Study(question=..., cells=..., smoke=...).")
+        raise EstimlabError(
+            f"{path} defines no study. It needs a line STUDY = Study(question=..., cells=..., smoke=...)."
+        )
     return LoadedStudy(path.stem, study, path)
 
 
@@ -173,7 +176,8 @@ def import_study(path: Path) -> ModuleType:
     if module is not None and getattr(module, _SOURCE, None) == (path, changed):
         return module
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     setattr(module, _SOURCE, (path, changed))
     # Registered before it runs, as dataclasses and pickle look the module up by its name.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -66,7 +67,8 @@ def read_table(path: str | Path) -> pandas.DataFrame:
     if hashlib.sha256(data).hexdigest() != record["sha256"]:
         raise EstimlabError(
             f"{path} is not the table that {provenance_path(path).name} describes: it was edited, or only one of the "
-            f"two files was replaced. Write both again with `{_command(path, record)}`; finished cells are not repeated."
+            f"two files was replaced. Write both again with `{_command(path, record)}`; finished cells are not "
+            "repeated."
         )
     types = {name: column["type"] for name, column in record["columns"].items()}
     frame = pandas.read_csv(
@@ -134,8 +136,9 @@ def _replace(path: Path, data: bytes) -> None:
         os.replace(temporary, path)
     except OSError as error:
         raise EstimlabError(
-            f"{path} cannot be written: {error}. Free space or correct the permissions, then run the same command again; "
-            "finished cells are kept."
+            f"{path} cannot be written: {error}. Free space or correct the permissions, then run the same command "
+            "again; finished cells are kept."
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()

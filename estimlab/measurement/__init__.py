@@ -1,0 +1,1 @@
+"""Bias, variance and mean squared error: exactly, by quadrature, and by Monte Carlo."""

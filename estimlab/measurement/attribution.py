@@ -1,0 +1,142 @@
+"""Which layer causes a block's bias: an exact telescoping sum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from estimlab.estimators.base import Estimator, HardForward
+from estimlab.measurement.exact import require_hard_forward
+from estimlab.measurement.layers import ChainLayers
+from estimlab.measurement.measurement import parameters
+from estimlab.model.problem import Problem
+from estimlab.references.layers import LayerwiseEnumeration, require_chain
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class BiasAttribution:
+    """The bias of each block as a sum over the layers that cause it.
+
+    Attributes:
+        estimator: whose bias it is.
+        contributions: per source layer k and block, the part of the block's bias that layer k causes.
+        reference: the true gradient.
+        layers: names of the blocks of each layer.
+    """
+
+    estimator: Estimator
+    contributions: dict[int, dict[str, Tensor]]
+    reference: dict[str, Tensor]
+    layers: dict[str, tuple[str, ...]]
+
+    def bias(self, layer: str) -> Tensor:
+        """The bias of a layer's blocks, the sum of the contributions."""
+        return torch.stack([self._flat(source, layer) for source in self.contributions]).sum(0)
+
+    def table(self) -> pd.DataFrame:
+        """Tidy table: per layer and source, signed share of the bias and relative size; cancellation per layer."""
+        import pandas as pd
+
+        head = {"estimator": self.estimator.name, "parameters": parameters(self.estimator), "method": "exact"}
+        rows = [row for layer in self.layers for row in self._rows(layer)]
+        return pd.DataFrame({**head, **row, "stderr": 0.0} for row in rows)
+
+    def _rows(self, layer: str) -> list[dict[str, object]]:
+        bias = self.bias(layer)
+        truth = torch.cat([self.reference[name].flatten() for name in self.layers[layer]]).norm()
+        parts = {source: self._flat(source, layer) for source in self.contributions}
+        rows: list[dict[str, object]] = []
+        for source, part in parts.items():
+            size = float(part.norm() / truth)
+            share = float(part @ bias / (bias @ bias)) if float(bias.norm()) > 0 else 0.0
+            for statistic, value in (("bias_contribution", size), ("bias_share", share)):
+                rows.append({"layer": layer, "source": str(source), "statistic": statistic, "value": value})
+        total = float(bias.norm())
+        cancellation = float(sum(part.norm() for part in parts.values())) / total if total > 0 else 1.0
+        rows.append({"layer": layer, "source": "all", "statistic": "cancellation", "value": cancellation})
+        rows.append({"layer": layer, "source": "all", "statistic": "relative_bias", "value": float(total / truth)})
+        return rows
+
+    def _flat(self, source: int, layer: str) -> Tensor:
+        return torch.cat([self.contributions[source][name].flatten() for name in self.layers[layer]])
+
+
+def attribute_bias(problem: Problem, estimator: Estimator) -> BiasAttribution:
+    """Split the bias of every block by the layer that causes it, exactly (our derivation).
+
+    Let ``H_k`` be the expected gradient with the exact derivative by layer k's pre-activations at layer k and the
+    estimator's backward rule below it. For a block of layer j, ``H_j`` is the truth and ``H_{L+1}`` the estimator, so
+    ``bias_j = sum_{k >= j} (H_{k+1} - H_k)``, and the term of k is the error that layer k makes by putting a local
+    derivative in place of the difference of the exact value above it, carried down by the estimator's own rule.
+
+    Args:
+        problem: on an ``el.Chain``; computed on a float64 copy.
+        estimator: a hard-forward estimator.
+    """
+    require_hard_forward(estimator, "attribute_bias")
+    require_chain(problem, "attribute_bias")
+    truth = LayerwiseEnumeration().gradient(problem)
+    layers = ChainLayers(problem.to(dtype=torch.float64))
+    with torch.no_grad():
+        contributions = _Attribution(layers, estimator).compute()
+    return BiasAttribution(estimator, contributions, truth.value, problem.network.layers())
+
+
+class _Attribution:
+    def __init__(self, layers: ChainLayers, estimator: HardForward):
+        self.layers, self.batch, self.depth = layers, layers.problem.batch, layers.depth
+        names = [name for name, _ in layers.chain.named_parameters()]
+        zero = {name: torch.zeros_like(layers.chain.get_parameter(name)) for name in names}
+        self.result = {k: {name: z.clone() for name, z in zero.items()} for k in range(self.depth)}
+        self.marginals = layers.marginals()
+        units = [layers.site(k).units for k in range(self.depth)]
+        self.factors = [
+            u.gap * estimator.derivative_moments(a, u.law)[0] for u, a in zip(units, layers.a, strict=True)
+        ]
+
+    def compute(self) -> dict[int, dict[str, Tensor]]:
+        targets = self.layers.problem.targets
+        if targets is None:
+            self._target(None, torch.arange(self.batch, device=self.marginals[0].device))
+        else:
+            distinct, group = torch.unique(targets, dim=0, return_inverse=True)
+            for number, target in enumerate(distinct):
+                self._target(target, torch.nonzero(group == number)[:, 0])
+        return self.result
+
+    def _target(self, target: Tensor | None, examples: Tensor) -> None:
+        values, slope, _ = self.layers.head(target)
+        errors: dict[int, Tensor] = {}  # per source, the expected slope error at the states below it
+        for k in range(self.depth - 1, -1, -1):
+            rows = examples if k == 0 else slice(None)
+            a = self.layers.a[k][rows]
+            factor = self.factors[k][:, rows]
+            values, signal = self.layers.value_and_signal(k, values, a)
+            errors = {source: self._carry(k, error, a, factor) for source, error in errors.items()}
+            errors[k] = self._carry(k, slope, a, factor) - signal
+            self._record(k, errors, rows, examples)
+            inputs = self.layers.inputs[k]
+            if k > 0 and inputs is not None:
+                stage = self.layers.stage(k)
+                slope = stage.pull_mean(inputs, signal)
+                errors = {source: stage.pull_mean(inputs, error) for source, error in errors.items()}
+
+    def _carry(self, k: int, slope: Tensor, a: Tensor, factor: Tensor) -> Tensor:
+        """``sum_y P(y | row) J(y) * slope(y)``."""
+        bits = self.layers.bits(k)
+        expected, high = self.layers.expect(k, torch.cat((slope, bits * slope), 1), a).chunk(2, 1)
+        return factor[0] * expected + (factor[1] - factor[0]) * high
+
+    def _record(self, k: int, errors: dict[int, Tensor], rows: Tensor | slice, examples: Tensor) -> None:
+        inputs = self.layers.inputs[k]
+        weights = self.marginals[k - 1][examples].sum(0) if k > 0 else errors[k].new_ones(len(examples))
+        for source, error in errors.items():
+            chosen = None if inputs is None else inputs[rows]
+            for name, block in self.layers.stage(k).parameter_mean(chosen, weights[None], error).items():
+                self.result[source][name] += block[0] / self.batch

@@ -1,0 +1,191 @@
+"""What a measurement is: moments of one draw beside the true gradient, and the table made of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from estimlab.errors import EstimlabError
+from estimlab.estimators.base import Cost, Estimator
+from estimlab.measurement.statistics import STATISTICS, Moments, jackknife, reference_error
+from estimlab.model.problem import Problem
+from estimlab.references.base import Gradient
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+By = Literal["layer", "block", "network"]
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Moments of disjoint groups of draws: what standard errors are made of.
+
+    Attributes:
+        count: draws of each group.
+        mean: per block, mean of each group.
+        square: per block, sum of squared deviations from the group's mean.
+        per_draw: per layer, sums over a group's draws of quantities that are not functions of moments:
+            ``mean_cosine`` and ``sign_correct``, (groups,) each.
+    """
+
+    count: Float[Tensor, " groups"]
+    mean: dict[str, Float[Tensor, "groups ..."]]
+    square: dict[str, Float[Tensor, "groups ..."]]
+    per_draw: dict[str, dict[str, Float[Tensor, " groups"]]]
+
+    def total(self, name: str) -> tuple[Tensor, Tensor]:
+        """Mean and sum of squared deviations of all draws of a block (Chan, Golub & LeVeque 1979)."""
+        count = self.count.reshape(-1, *(1,) * (self.mean[name].ndim - 1))
+        mean = (count * self.mean[name]).sum(0) / count.sum()
+        return mean, self.square[name].sum(0) + (count * (self.mean[name] - mean) ** 2).sum(0)
+
+    def leave_one_out(self, name: str) -> tuple[Tensor, Tensor]:
+        """Mean and variance of a block with each group left out in turn, (groups, coordinates)."""
+        mean, square = (t.flatten() for t in self.total(name))
+        count, group_mean, group_square = self.count[:, None], self.mean[name].flatten(1), self.square[name].flatten(1)
+        total = count.sum()
+        left = total - count
+        rest = (total * mean - count * group_mean) / left
+        deviations = square - group_square - count * (group_mean - mean) ** 2 * total / left
+        return rest, deviations.clamp(min=0) / (left - 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """Bias, variance and mean squared error of one draw of an estimator, per block and coordinate.
+
+    A draw is the gradient of the problem's mean objective, noise independent between examples.
+
+    Attributes:
+        estimator: what was measured.
+        method: ``"exact"``, ``"quadrature"`` or ``"monte_carlo"``.
+        mean: expected draw, one tensor per block, float64.
+        variance: variance of one draw.
+        reference: true gradient; ``reference_stderr`` its standard error, zero where it is exact.
+        layers: names of the blocks of each layer.
+        cost: forward and backward layer passes of one draw.
+        draws: number of draws; infinity where the moments are exact.
+        groups: moments of groups of draws, for standard errors; None where the moments are exact.
+    """
+
+    estimator: Estimator
+    method: Literal["exact", "quadrature", "monte_carlo"]
+    mean: dict[str, Tensor]
+    variance: dict[str, Tensor]
+    reference: dict[str, Tensor]
+    reference_stderr: dict[str, Tensor]
+    layers: dict[str, tuple[str, ...]]
+    cost: Cost
+    draws: float = float("inf")
+    groups: Groups | None = None
+
+    @classmethod
+    def exact(
+        cls,
+        problem: Problem,
+        estimator: Estimator,
+        mean: dict[str, Tensor],
+        variance: dict[str, Tensor],
+        truth: Gradient,
+        method: Literal["exact", "quadrature"] = "exact",
+    ) -> Measurement:
+        """A measurement without sampling."""
+        cost = estimator.cost(len(problem.sites))
+        layers = problem.network.layers()
+        return cls(estimator, method, mean, variance, truth.value, truth.stderr, layers, cost)
+
+    @property
+    def bias(self) -> dict[str, Tensor]:
+        """Mean minus truth, per block; holds the noise of both."""
+        return {name: self.mean[name] - self.reference[name] for name in self.mean}
+
+    def statistics(self, by: By = "layer") -> dict[str, dict[str, tuple[float, float]]]:
+        """Value and standard error of every statistic, per layer or block."""
+        return {place: self._statistics(place, blocks, by) for place, blocks in self._places(by).items()}
+
+    def table(self, by: By = "layer") -> pd.DataFrame:
+        """Tidy table: estimator, parameters, method, draws, layer or block, statistic, value, stderr.
+
+        Statistic names and their meaning: ``estimlab.results.columns.STATISTICS``. ``by="layer"`` joins the weight and bias
+        of a stage, ``by="network"`` all blocks.
+        """
+        import pandas as pd
+
+        head = {
+            "estimator": self.estimator.name,
+            "parameters": parameters(self.estimator),
+            "method": self.method,
+            "draws": self.draws,
+        }
+        column = "block" if by == "block" else "layer"
+        return pd.DataFrame(
+            {**head, column: place, "statistic": name, "value": value, "stderr": stderr}
+            for place, rows in self.statistics(by).items()
+            for name, (value, stderr) in rows.items()
+        )
+
+    def rmse_of_mean(self, draws: float, by: By = "layer") -> dict[str, float]:
+        """Relative root mean squared error of the mean of a number of draws, per layer or block."""
+        result = {}
+        for place, rows in self.statistics(by).items():
+            squared = rows["squared_bias"][0] + rows["variance"][0] / draws
+            result[place] = max(squared, 0.0) ** 0.5 / rows["reference_norm"][0]
+        return result
+
+    def _places(self, by: By) -> dict[str, tuple[str, ...]]:
+        if by not in ("layer", "block", "network"):
+            raise EstimlabError(f"by={by!r}: give 'layer', 'block' or 'network'.")
+        if by == "network":
+            return {"network": tuple(self.mean)}
+        return {name: (name,) for name in self.mean} if by == "block" else self.layers
+
+    def _statistics(self, place: str, blocks: tuple[str, ...], by: By) -> dict[str, tuple[float, float]]:
+        whole, left_out = self._moments(blocks), self._left_out(blocks)
+        rows = {}
+        for name, statistic in STATISTICS.items():
+            stderr = 0.0 if left_out is None else jackknife(statistic(left_out))
+            rows[name] = (float(statistic(whole)), (stderr**2 + reference_error(statistic, whole) ** 2) ** 0.5)
+        if self.groups is not None and by == "layer":
+            rows |= self._per_draw(place)
+        rows["forward_passes"] = (float(self.cost.forward), 0.0)
+        rows["backward_passes"] = (float(self.cost.backward), 0.0)
+        return rows
+
+    def _per_draw(self, layer: str) -> dict[str, tuple[float, float]]:
+        assert self.groups is not None
+        count, rows = self.groups.count, {}
+        for name, sums in self.groups.per_draw[layer].items():
+            replicates = (sums.sum() - sums) / (count.sum() - count)
+            rows[name] = (float(sums.sum() / count.sum()), jackknife(replicates))
+        return rows
+
+    def _moments(self, blocks: tuple[str, ...]) -> Moments:
+        reference, variance = self._reference(blocks)
+        return Moments(_flat(self.mean, blocks), _flat(self.variance, blocks), reference, variance, self.draws)
+
+    def _left_out(self, blocks: tuple[str, ...]) -> Moments | None:
+        if self.groups is None:
+            return None
+        parts = [self.groups.leave_one_out(name) for name in blocks]
+        mean, variance = (torch.cat(part, 1) for part in zip(*parts, strict=True))
+        left = self.groups.count.sum() - self.groups.count
+        return Moments(mean, variance, *self._reference(blocks), left)
+
+    def _reference(self, blocks: tuple[str, ...]) -> tuple[Tensor, Tensor]:
+        return _flat(self.reference, blocks), _flat(self.reference_stderr, blocks) ** 2
+
+
+def _flat(tensors: dict[str, Tensor], blocks: tuple[str, ...]) -> Tensor:
+    return torch.cat([tensors[name].flatten() for name in blocks])
+
+
+def parameters(estimator: Any) -> str:
+    """The fields of an estimator as text: ``temperature=0.5``; empty where it has none."""
+    pairs = ((field.name, getattr(estimator, field.name)) for field in dataclasses.fields(estimator))
+    return ", ".join(f"{name}={value}" for name, value in pairs)
