@@ -34,15 +34,15 @@ class Estimator(abc.ABC):
         name: snake case of the class, used in tables and on the command line.
         citation: authors, year, arXiv number, equation.
         exact_degree: largest degree, per unit, of an objective for which the gradient of one layer is exact; infinity
-            for an unbiased estimator, 0 where not even linear objectives are exact.
+            for an unbiased estimator, 0 (no claim) where not even linear objectives are exact.
         unbiased: in which layers of a deep network the estimate is unbiased whatever the objective.
         estimand: what the estimate is a derivative by.
         reads_extension: whether the objective is evaluated or differentiated off the corners of the hypercube.
     """
 
     name: ClassVar[str]
-    citation: ClassVar[str]
-    exact_degree: ClassVar[float]
+    citation: ClassVar[str] = ""
+    exact_degree: ClassVar[float] = 0
     unbiased: ClassVar[Literal["all layers", "last layer", "nowhere"]] = "nowhere"
     estimand: ClassVar[Literal["preactivation", "probability", "mean"]] = "preactivation"
     reads_extension: ClassVar[bool] = True

@@ -46,6 +46,8 @@ class StraightThrough(HardForward):
     def __post_init__(self) -> None:
         if self.proxy not in get_args(Proxy):
             raise EstimlabError(f"StraightThrough(proxy={self.proxy!r}): proxy is one of {', '.join(get_args(Proxy))}.")
+        if self.proxy != "derived":
+            object.__setattr__(self, "exact_degree", 0)  # a proxy that is not the noise's density claims nothing
 
     def derivative(
         self,

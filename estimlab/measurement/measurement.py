@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +14,14 @@ from torch import Tensor
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Cost, Estimator
-from estimlab.measurement.statistics import STATISTICS, Moments, jackknife, reference_error
+from estimlab.measurement.statistics import (
+    STATISTICS,
+    Moments,
+    jackknife,
+    reference_error,
+    squared_bias,
+    variance,
+)
 from estimlab.model.problem import Problem
 from estimlab.references.base import Gradient
 
@@ -121,7 +130,7 @@ class Measurement:
             "estimator": self.estimator.name,
             "parameters": parameters(self.estimator),
             "method": self.method,
-            "draws": self.draws,
+            "draws": self.draws if math.isfinite(self.draws) else math.nan,
         }
         column = "block" if by == "block" else "layer"
         return pd.DataFrame(
@@ -130,13 +139,13 @@ class Measurement:
             for name, (value, stderr) in rows.items()
         )
 
-    def rmse_of_mean(self, draws: float, by: By = "layer") -> dict[str, float]:
-        """Relative root mean squared error of the mean of a number of draws, per layer or block."""
-        result = {}
-        for place, rows in self.statistics(by).items():
-            squared = rows["squared_bias"][0] + rows["variance"][0] / draws
-            result[place] = max(squared, 0.0) ** 0.5 / rows["reference_norm"][0]
-        return result
+    def rmse_of_mean(self, draws: float, by: By = "layer") -> dict[str, tuple[float, float]]:
+        """Relative root mean squared error of the mean of a number of draws, and its standard error, per layer or block."""
+
+        def statistic(m: Moments) -> Tensor:
+            return (squared_bias(m) + variance(m) / draws).clamp(min=0).sqrt() / m.reference_norm
+
+        return {place: self._evaluate(statistic, blocks) for place, blocks in self._places(by).items()}
 
     def _places(self, by: By) -> dict[str, tuple[str, ...]]:
         if by not in ("layer", "block", "network"):
@@ -146,16 +155,17 @@ class Measurement:
         return {name: (name,) for name in self.mean} if by == "block" else self.layers
 
     def _statistics(self, place: str, blocks: tuple[str, ...], by: By) -> dict[str, tuple[float, float]]:
-        whole, left_out = self._moments(blocks), self._left_out(blocks)
-        rows = {}
-        for name, statistic in STATISTICS.items():
-            stderr = 0.0 if left_out is None else jackknife(statistic(left_out))
-            rows[name] = (float(statistic(whole)), (stderr**2 + reference_error(statistic, whole) ** 2) ** 0.5)
+        rows = {name: self._evaluate(statistic, blocks) for name, statistic in STATISTICS.items()}
         if self.groups is not None and by == "layer":
             rows |= self._per_draw(place)
         rows["forward_passes"] = (float(self.cost.forward), 0.0)
         rows["backward_passes"] = (float(self.cost.backward), 0.0)
         return rows
+
+    def _evaluate(self, statistic: Callable[[Moments], Tensor], blocks: tuple[str, ...]) -> tuple[float, float]:
+        whole, left_out = self._moments(blocks), self._left_out(blocks)
+        stderr = 0.0 if left_out is None else jackknife(statistic(left_out))
+        return float(statistic(whole)), math.hypot(stderr, reference_error(statistic, whole))
 
     def _per_draw(self, layer: str) -> dict[str, tuple[float, float]]:
         assert self.groups is not None

@@ -11,6 +11,7 @@ a 2^h2 x R matrix; its derivative and the marginal of y are two more products of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -36,9 +37,24 @@ def row_blocks(rows: int, block: int) -> Iterator[slice]:
         yield slice(start, min(start + block, rows))
 
 
+class Workspace:
+    """Buffers that are used again block after block: fresh memory of this size costs as much as the arithmetic."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, Tensor] = {}
+
+    def empty(self, name: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """An uninitialised tensor; the one that had this name before is overwritten."""
+        size = math.prod(shape)
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.numel() < size:
+            buffer = self._buffers[name] = like.new_empty(size)
+        return buffer[:size].view(shape)
+
+
 @dataclass(frozen=True, eq=False)
 class ProductTable:
-    """Probabilities of all joint states of h independent units, per row.
+    """Probabilities of all joint states of a few independent units, per row.
 
     Attributes:
         high: P(high), of shape (h, rows).
@@ -74,19 +90,68 @@ class ProductTable:
 
 
 @dataclass(frozen=True, eq=False)
-class LayerTables:
-    """The product tables of both halves of a layer for one block of rows."""
+class HalfTable:
+    """The product table of half a layer, the outer product of the small tables of its two quarters.
+
+    Two quarters, so that the large table is written once and its cotangent is read twice, whatever the number of units.
+    """
 
     first: ProductTable
     second: ProductTable
+    table: Float[Tensor, "states rows"]
 
     @classmethod
-    def build(cls, law: NoiseLaw, a: Float[Tensor, "rows units"]) -> LayerTables:
+    def build(
+        cls, high: Float[Tensor, "h rows"], low: Float[Tensor, "h rows"], name: str, workspace: Workspace
+    ) -> HalfTable:
+        """Build both quarters and write their outer product into a buffer of the given name."""
+        quarter = len(high) // 2
+        first = ProductTable.build(high[:quarter], low[:quarter])
+        second = ProductTable.build(high[quarter:], low[quarter:])
+        if quarter == 0:
+            return cls(first, second, second.table)
+        shape = (len(first.table), len(second.table), high.shape[1])
+        table = torch.mul(first.table[:, None], second.table, out=workspace.empty(name, shape, high))
+        return cls(first, second, table.flatten(0, 1))
+
+    def contract(
+        self, cotangent: Float[Tensor, "targets states rows"]
+    ) -> tuple[Float[Tensor, "targets rows"], Float[Tensor, "targets h rows"]]:
+        """``<cotangent, table>`` per row, and for each unit its value high minus low."""
+        if len(self.first.table) == 1:
+            return (cotangent * self.table).sum(1), self.second.difference(cotangent)
+        u, v = self.first.table, self.second.table
+        g = cotangent.unflatten(1, (len(u), len(v)))
+        by_first = torch.mul(g[:, :, 0], v[0])
+        for j in range(1, len(v)):
+            by_first.addcmul_(g[:, :, j], v[j])
+        by_second = torch.mul(g[:, 0], u[0])
+        for i in range(1, len(u)):
+            by_second.addcmul_(g[:, i], u[i])
+        difference = torch.cat((self.first.difference(by_first), self.second.difference(by_second)), 1)
+        return (by_first * u).sum(1), difference
+
+
+@dataclass(frozen=True, eq=False)
+class LayerTables:
+    """The product tables of both halves of a layer for one block of rows.
+
+    Tables and results of matrix products live in the workspace until the next block is built there.
+    """
+
+    first: HalfTable
+    second: HalfTable
+    workspace: Workspace
+
+    @classmethod
+    def build(cls, law: NoiseLaw, a: Float[Tensor, "rows units"], workspace: Workspace | None = None) -> LayerTables:
         """From the pre-activations of a block of rows."""
+        workspace = Workspace() if workspace is None else workspace
         columns = a.T.contiguous()
         high, low = law.cdf(columns), law.cdf(-columns)
         half = len(columns) // 2
-        return cls(ProductTable.build(high[:half], low[:half]), ProductTable.build(high[half:], low[half:]))
+        first = HalfTable.build(high[:half], low[:half], "first", workspace)
+        return cls(first, HalfTable.build(high[half:], low[half:], "second", workspace), workspace)
 
     def value_and_difference(
         self, values: Float[Tensor, "targets states"]
@@ -94,19 +159,23 @@ class LayerTables:
         """``sum_y P(y) values(y)`` and, per unit, ``E[values | unit high] - E[values | unit low]``; two products."""
         u, v = self.first.table, self.second.table
         matrix = values.reshape(-1, len(u), len(v))
-        inner = (matrix.flatten(0, 1) @ v).unflatten(0, matrix.shape[:2])
-        outer = (matrix.mT.flatten(0, 1) @ u).unflatten(0, (len(matrix), len(v)))
-        value = (inner * u).sum(1)
-        difference = torch.cat((self.first.difference(inner), self.second.difference(outer)), 1)
-        return value, difference.mT
+        inner = self._product("inner", matrix.flatten(0, 1), v)
+        outer = self._product("outer", matrix.mT.flatten(0, 1), u)
+        value, first = self.first.contract(inner.unflatten(0, (-1, len(u))))
+        _, second = self.second.contract(outer.unflatten(0, (-1, len(v))))
+        return value, torch.cat((first, second), 1).mT
 
-    def marginal(self, weights: Float[Tensor, "targets rows"]) -> Float[Tensor, "targets states"]:
-        """``sum_rows weights(row) P(y | row)``; one product."""
+    def add_marginal(self, weights: Float[Tensor, "targets rows"], total: Float[Tensor, "targets states"]) -> None:
+        """Add ``sum_rows weights(row) P(y | row)`` to the total; one product."""
         u, v = self.first.table, self.second.table
-        weighted = weights[:, None, :] * u
-        return (weighted.flatten(0, 1) @ v.T).reshape(len(weights), -1)
+        shape = (len(weights), *u.shape)
+        weighted = torch.mul(weights[:, None, :], u, out=self.workspace.empty("inner", shape, u))
+        total.view(-1, len(v)).addmm_(weighted.flatten(0, 1), v.T)
 
     def probabilities(self) -> Float[Tensor, "rows states"]:
         """P(y | row) in full, for small layers."""
         u, v = self.first.table, self.second.table
         return (u[:, None, :] * v[None, :, :]).flatten(0, 1).T
+
+    def _product(self, name: str, matrix: Tensor, table: Tensor) -> Tensor:
+        return torch.mm(matrix, table, out=self.workspace.empty(name, (len(matrix), table.shape[1]), table))

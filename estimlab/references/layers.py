@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import final
 
@@ -13,7 +14,7 @@ from estimlab.errors import EstimlabError
 from estimlab.model.chain import Chain
 from estimlab.model.problem import Problem
 from estimlab.references.base import Gradient, Reference, exact_gradient
-from estimlab.references.contraction import LayerTables, row_blocks, state_table
+from estimlab.references.contraction import LayerTables, Workspace, row_blocks, state_table
 from estimlab.references.plan import Plan, plan_enumeration
 
 
@@ -42,7 +43,7 @@ class LayerwiseEnumeration(Reference):
 
     max_seconds: float = 600.0
     max_bytes: float = 4e9
-    block_rows: int = 1024
+    block_rows: int = 2048
 
     def plan(self, problem: Problem) -> Plan:
         """States, flops, bytes and estimated seconds, without doing the work."""
@@ -96,6 +97,7 @@ class _Sweep:
         assert isinstance(problem.network, Chain)
         self.chain, self.sites, self.depth = problem.network, problem.sites, len(problem.sites)
         self.like = torch.empty(0, dtype=problem.dtype, device=problem.device)
+        self.workspace = Workspace()
         self.targets, self.group = _distinct(problem)
         self.groups = len(self.targets) if self.targets is not None else 1
         self.values: list[Tensor] = []  # per layer, (targets, states)
@@ -105,6 +107,7 @@ class _Sweep:
 
     def values_down(self) -> None:
         """V_L, ..., V_1 on all states, V_0 on the examples, and their derivatives by the pre-activations."""
+        self.data = self.chain.stages[0](self.problem.inputs).flatten(1)
         self.values = [self._head_values()]
         for k in range(self.depth - 1, 0, -1):
             value, signal = self._layer_down(k, self.values[0])
@@ -116,9 +119,10 @@ class _Sweep:
         """pi_1, ..., pi_L, each summed over the examples of a target and divided by the number of examples."""
         self.marginals = [self._data_up()]
         for k in range(1, self.depth):
-            below, total = self.marginals[-1], 0
+            below = self.marginals[-1]
+            total = below.new_zeros(self.groups, 2 ** self.sites[k].size)
             for rows in row_blocks(below.shape[1], self.block_rows):
-                total = total + self._tables(k, rows)[1].marginal(below[:, rows])
+                self._tables(k, rows)[1].add_marginal(below[:, rows], total)
             self.marginals.append(total)
         total_probability = float(self.marginals[-1].sum())
         self.checks["probability_error"] = abs(total_probability - 1)
@@ -155,24 +159,25 @@ class _Sweep:
         return value, signal
 
     def _data_down(self) -> None:
-        a = self.chain.stages[0](self.problem.inputs).flatten(1)
-        self.expected, signal = a.new_empty(len(a)), torch.empty_like(a)
-        self.data_tables = []
-        for group in range(self.groups):
-            for examples in torch.nonzero(self.group == group)[:, 0].split(self.block_rows):
-                tables = LayerTables.build(self.sites[0].units.law, a[examples])
-                value, difference = tables.value_and_difference(self.values[0][group : group + 1])
-                self.expected[examples] = value[0]
-                signal[examples] = difference[0] * self.sites[0].units.law.density(a[examples])
-                self.data_tables.append((group, examples, tables))
+        self.expected, signal = self.data.new_empty(len(self.data)), torch.empty_like(self.data)
+        law = self.sites[0].units.law
+        for group, examples, tables in self._data_tables():
+            value, difference = tables.value_and_difference(self.values[0][group : group + 1])
+            self.expected[examples] = value[0]
+            signal[examples] = difference[0] * law.density(self.data[examples])
         self.signals.insert(0, signal)
 
     def _data_up(self) -> Float[Tensor, "targets states"]:
-        marginal = self.like.new_zeros(self.groups, 2 ** self.sites[0].size)
-        for group, examples, tables in self.data_tables:
-            weights = self.like.new_full((1, len(examples)), 1 / self.problem.batch)
-            marginal[group] += tables.marginal(weights)[0]
+        marginal = self.data.new_zeros(self.groups, 2 ** self.sites[0].size)
+        for group, examples, tables in self._data_tables():
+            weights = self.data.new_full((1, len(examples)), 1 / self.problem.batch)
+            tables.add_marginal(weights, marginal[group : group + 1])
         return marginal
+
+    def _data_tables(self) -> Iterator[tuple[int, Tensor, LayerTables]]:
+        for group in range(self.groups):
+            for examples in torch.nonzero(self.group == group)[:, 0].split(self.block_rows):
+                yield group, examples, LayerTables.build(self.sites[0].units.law, self.data[examples], self.workspace)
 
     def _head_gradient(self) -> None:
         for rows in row_blocks(2 ** self.sites[-1].size, 1 << 14):
@@ -200,4 +205,4 @@ class _Sweep:
 
     def _tables(self, k: int, rows: slice) -> tuple[Tensor, LayerTables]:
         a = self.chain.stages[k](self._states(k - 1, rows)).flatten(1)
-        return a, LayerTables.build(self.sites[k].units.law, a)
+        return a, LayerTables.build(self.sites[k].units.law, a, self.workspace)

@@ -1,0 +1,108 @@
+"""Bias against standard deviation per layer and stage of training, and the error of the mean of several draws."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from estimlab.results.plotting import PAGE_WIDTH, appearance
+
+STAGES = {"init": "initialisation", "early": "early", "late": "late in training"}
+LAYERS = {"0": "first layer", "1": "second layer"}
+AVERAGED = ("straight_through", "zgr", "mve", "st_gumbel_softmax", "gumbel_softmax", "reinforce", "arm", "disarm")
+OPEN = {"identity", "hard_tanh", "tanh", "approx_sign"}
+PROXY_MARKERS = {"identity": "o", "hard_tanh": "s", "tanh": "D", "approx_sign": "^"}
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """Rows: the plane of bias and deviation for both layers, then RMSE against the number of averaged draws."""
+    table = table[table["source"].isna()].assign(layer=lambda t: t["layer"].astype(str))
+    stages = [stage for stage in STAGES if stage in set(table["stage"])]
+    figure = Figure(figsize=(PAGE_WIDTH, 8.0), layout="constrained")
+    axes = figure.subplots(4, len(stages), squeeze=False)
+    for column, stage in enumerate(stages):
+        for row, layer in enumerate(LAYERS):
+            here = table[(table["stage"] == stage) & (table["layer"] == layer)]
+            _plane(axes[row, column], here)
+            _averaging(axes[2 + row, column], here)
+            axes[row, column].set_title(f"{LAYERS[layer]}, {STAGES[stage]}")
+            axes[2 + row, column].set_title(f"{LAYERS[layer]}, {STAGES[stage]}")
+    for row in range(4):
+        axes[row, 0].set_ylabel("relative standard deviation" if row < 2 else "relative RMSE of the mean")
+    _legend(figure, axes)
+    return figure
+
+
+def _plane(ax: Axes, table: pd.DataFrame) -> None:
+    """One point per estimator; those whose bias is not resolved stand at its upper limit with an arrow."""
+    values = table.pivot(index=["estimator", "parameters"], columns="statistic", values="value")
+    errors = table.pivot(index=["estimator", "parameters"], columns="statistic", values="stderr")
+    ax.set(xscale="log", yscale="log", xlabel="relative bias")
+    for (estimator, parameters), row in values.iterrows():
+        look = _look(estimator, parameters)
+        bias, stderr = row["relative_bias"], errors.loc[(estimator, parameters), "relative_bias"]
+        if not row["relative_std"] > 0:
+            continue
+        resolved = bias > 2 * stderr
+        x = bias if resolved else max(abs(bias), 2 * stderr)
+        ax.plot(x, row["relative_std"], linestyle="none", **look)
+        if not resolved:
+            ax.annotate(
+                "",
+                (x / 2.2, row["relative_std"]),
+                (x, row["relative_std"]),
+                arrowprops={"arrowstyle": "->", "color": look["color"], "linewidth": 0.7, "shrinkA": 1, "shrinkB": 0},
+            )
+    ax.margins(0.12)
+    _equal_rmse(ax)
+
+
+def _equal_rmse(ax: Axes) -> None:
+    """Quarter circles of equal root mean squared error."""
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    angle = np.linspace(0, np.pi / 2, 400)
+    for exponent in range(-2, 4):
+        radius = 10.0**exponent
+        ax.plot(radius * np.cos(angle), radius * np.sin(angle), color="0.85", linewidth=0.7, zorder=0)
+        if bottom < radius < top:
+            ax.annotate(f"{radius:g}", (left, radius), xytext=(2, 1), textcoords="offset points", fontsize=6, color="0.5")
+    ax.set(xlim=(left, right), ylim=(bottom, top))
+
+
+def _averaging(ax: Axes, table: pd.DataFrame) -> None:
+    chosen = table[(table["statistic"] == "relative_rmse_of_mean") & table["estimator"].isin(AVERAGED)]
+    ax.set(xscale="log", yscale="log", xlabel="number of averaged draws")
+    for (estimator, parameters), rows in chosen.groupby(["estimator", "parameters"], sort=False):
+        if parameters.removeprefix("proxy=") in OPEN or parameters in ("baseline=2.3", "baseline=0.0"):
+            continue
+        look = _look(estimator, parameters)
+        style = "--" if parameters.endswith("0.3") else "-"
+        ax.plot(rows["averaged"], rows["value"], linestyle=style, markersize=3, **look)
+
+
+def _look(estimator: str, parameters: str) -> dict[str, object]:
+    """Proxies of the straight-through estimator are open markers of one colour; small temperatures are open too."""
+    look: dict[str, object] = dict(appearance(estimator, parameters))
+    proxy = parameters.removeprefix("proxy=")
+    if proxy in OPEN:
+        look |= {"marker": PROXY_MARKERS[proxy], "color": "0.35"}
+    if proxy in OPEN or parameters.endswith("=0.3") or parameters == "baseline=0.0":
+        look["markerfacecolor"] = "none"
+    return look
+
+
+def _legend(figure: Figure, axes: np.ndarray) -> None:
+    handles: dict[str, object] = {}
+    for ax in axes[:2].flat:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    figure.legend(
+        handles.values(),
+        handles.keys(),
+        loc="outside lower center",
+        ncols=6,
+        title="arrows: bias below two standard errors; grey arcs: equal RMSE; bars of standard errors are smaller than "
+        "the marks",
+    )

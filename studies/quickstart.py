@@ -1,0 +1,141 @@
+"""Every estimator on a small binary network that reads handwritten digits: at initialisation, early and late in training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, final
+
+import pandas as pd
+import torch
+from torch import nn
+
+import estimlab as el
+from estimlab.cells import AttributedBias, ExactMoments, MonteCarloMoments, ProblemRecipe
+from estimlab.estimators.iw_st import PowerWeight
+from estimlab.problems.descent import exact_descent
+from estimlab.results.study import Study
+
+STEPS = {"init": 0, "early": 20, "late": 120}
+Stage = Literal["init", "early", "late"]
+
+
+@final
+@dataclass(frozen=True)
+class Digits(ProblemRecipe):
+    """A 64-10-10 network with ten classes on 8x8 digits, trained by the exact gradient up to a stage.
+
+    Attributes:
+        stage: ``init``, ``early`` or ``late``.
+        per_class: training images of each class.
+        measured: images of each class, out of those, whose gradient is measured.
+    """
+
+    stage: Stage
+    per_class: int = 20
+    measured: int = 4
+
+    def build(self) -> el.Problem:
+        """Train from scratch, in seconds."""
+        inputs, targets = digits(self.per_class)
+        problem = el.Problem(network(), el.CrossEntropy(), inputs, targets)
+        exact_descent(problem, STEPS[self.stage], learning_rate=0.03)
+        few, labels = digits(self.measured)
+        return el.Problem(problem.network, el.CrossEntropy(), few, labels)
+
+    def columns(self) -> dict[str, str | float]:
+        """Problem and stage."""
+        return {"problem": "digits-64-10-10", "stage": self.stage}
+
+
+def digits(per_class: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first images of each class in scikit-learn's digits, pixels scaled to [-1, 1]."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    targets = torch.from_numpy(data.target).long()
+    chosen = torch.cat([torch.nonzero(targets == label)[:per_class, 0] for label in range(10)])
+    return torch.from_numpy(data.data)[chosen] / 8 - 1, targets[chosen]
+
+
+def network() -> el.Chain:
+    """Weights N(0, 1 / fan-in), biases zero, always the same."""
+    generator = torch.Generator().manual_seed(0)
+
+    def linear(inputs: int, outputs: int) -> nn.Linear:
+        layer = nn.Linear(inputs, outputs, dtype=torch.float64)
+        with torch.no_grad():
+            weight = torch.randn(outputs, inputs, generator=generator, dtype=torch.float64)
+            layer.weight.copy_(weight / inputs**0.5)
+            layer.bias.zero_()
+        return layer
+
+    return el.Chain([linear(64, 10), linear(10, 10)], head=linear(10, 10), units=el.BinaryUnits(el.Logistic()))
+
+
+EXACT = (
+    el.StraightThrough(),
+    el.StraightThrough("identity"),
+    el.StraightThrough("hard_tanh"),
+    el.StraightThrough("tanh"),
+    el.StraightThrough("approx_sign"),
+    el.IWST(PowerWeight(0.5)),
+    el.MVE(t=1.0),
+    el.ZGR(),
+    el.STGumbelSoftmax(temperature=1.0),
+    el.STGumbelSoftmax(temperature=0.3),
+)
+SAMPLED = (
+    el.GumbelSoftmax(temperature=1.0),
+    el.GumbelSoftmax(temperature=0.3),
+    el.Reinforce(),
+    el.Reinforce(baseline=2.3),
+    el.Reinforce(baseline="exact_mean"),
+    el.ARM(),
+    el.DisARM(),
+)
+ATTRIBUTED = (el.StraightThrough(), el.ZGR())
+AVERAGES = (1, 10, 100, 1000, 10_000, 100_000)
+
+
+def cells(stages: tuple[Stage, ...], draws: int, measured: int) -> tuple:
+    """All cells of the given stages."""
+    found: list = []
+    for stage in stages:
+        problem = Digits(stage, measured=measured)
+        found += [ExactMoments(problem, estimator, AVERAGES) for estimator in EXACT]
+        found += [MonteCarloMoments(problem, estimator, AVERAGES, draws=draws) for estimator in SAMPLED]
+        found += [AttributedBias(problem, estimator) for estimator in ATTRIBUTED]
+    return tuple(found)
+
+
+def summary(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """One table per layer: relative bias, standard deviation, RMSE and cosine at every stage."""
+    shown = {"relative_bias": "bias", "relative_std": "std", "relative_rmse": "RMSE", "cosine": "cosine"}
+    table = table[table["statistic"].isin(shown) & table["source"].isna()].copy()
+    table["text"] = [_number(value, stderr) for value, stderr in zip(table["value"], table["stderr"], strict=True)]
+    table["statistic"] = table["statistic"].map(shown)
+    table["estimator"] = table["estimator"] + table["parameters"].fillna("").map(lambda p: f"({p})" if p else "")
+    result = []
+    for layer in ("0", "1"):
+        rows = table[table["layer"].astype(str) == layer]
+        wide = rows.pivot(index="estimator", columns=["stage", "statistic"], values="text")
+        stages = [stage for stage in STEPS if stage in set(rows["stage"])]
+        wide = wide.reindex(rows["estimator"].drop_duplicates())
+        wide = wide[[(stage, name) for stage in stages for name in shown.values()]]
+        wide.columns = [f"{stage} {name}" for stage, name in wide.columns]
+        result.append((f"Layer {layer}, relative to the norm of the true gradient", wide.reset_index()))
+    return result
+
+
+def _number(value: float, stderr: float) -> str:
+    """``0.123`` where it is exact, ``0.12 ± 0.03`` where it is not."""
+    if not stderr > 0:
+        return f"{value:.3g}"
+    return f"{value:.2g} ± {stderr:.1g}"
+
+
+STUDY = Study(
+    question="How do the bias and the variance of each estimator compare, per layer, as a small network learns digits?",
+    cells=cells(("init", "early", "late"), draws=32_768, measured=4),
+    smoke=cells(("init",), draws=512, measured=1),
+)

@@ -1,0 +1,28 @@
+"""Every shape annotation is executed while the tests run."""
+
+import pytest
+from jaxtyping import install_import_hook
+
+hook = install_import_hook("estimlab", "typechecking.check")
+hook.__enter__()
+
+
+def pytest_addoption(parser):
+    parser.addoption("--vary-seed", action="store_true", help="draw seeds afresh, to measure how often tests flake")
+    parser.addoption("--device", default="cpu", help="device of the tests that can run on several")
+
+
+@pytest.fixture
+def seed(request):
+    """The default seed, or a fresh one under --vary-seed."""
+    if request.config.getoption("--vary-seed"):
+        import secrets
+
+        return secrets.randbits(31)
+    return 0
+
+
+@pytest.fixture
+def device(request):
+    """The device under test."""
+    return request.config.getoption("--device")
