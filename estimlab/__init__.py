@@ -45,7 +45,7 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = ("problems", "estimators", "references", "measurement", "results", "model", "cells")
 
-__all__ = sorted(_HOME_OF)  # noqa: PLE0605 - a list made of the table above
+__all__ = sorted(_HOME_OF)
 
 
 def __getattr__(name: str) -> Any:

@@ -83,7 +83,7 @@ class MeasurementCell(Cell):
     def run(self) -> list[dict[str, Any]]:
         """Rows: the problem's columns, ``averaged``, and those of ``Measurement.table``."""
         measurement = self.measurement()
-        rows = measurement.table(by="layer").to_dict("records")
+        rows = measurement.rows(by="layer")
         head = {**self.problem.columns(), "seed": getattr(self, "seed", None)}
         result = [{**head, **row, "averaged": 1} for row in rows]
         first = {row["layer"]: row for row in rows}
@@ -134,5 +134,5 @@ class AttributedBias(Cell):
 
     def run(self) -> list[dict[str, Any]]:
         """Rows: the problem's columns and those of ``BiasAttribution.table``."""
-        table = attribute_bias(build(self.problem)[0], self.estimator).table()
-        return [{**self.problem.columns(), **row} for row in table.to_dict("records")]
+        attribution = attribute_bias(build(self.problem)[0], self.estimator)
+        return [{**self.problem.columns(), **row} for row in attribution.rows()]

@@ -36,14 +36,19 @@ def _estimators() -> Listing:
 
 
 def _studies() -> Listing:
-    from estimlab.results.study import list_studies, load_study, table_path
+    from estimlab.results.study import list_studies
 
-    lines = []
-    for path in list_studies():
+    return ("name", "question", "cells", "table"), [_study_line(path) for path in list_studies()]
+
+
+def _study_line(path: Path) -> tuple[Any, ...]:
+    from estimlab.results.study import load_study, table_path
+
+    try:
         study = load_study(path).study
-        table = table_path(path, smoke=False)
-        lines.append((path.stem, study.question, len(study.cells), "yes" if table.is_file() else "no"))
-    return ("name", "question", "cells", "table"), lines
+    except EstimlabError as error:
+        return path.stem, str(error), "", ""  # shown in its place: one broken file hides no other study
+    return path.stem, study.question, len(study.cells), "yes" if table_path(path, smoke=False).is_file() else "no"
 
 
 def _problems() -> Listing:

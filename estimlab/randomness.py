@@ -1,8 +1,8 @@
 """Noise as an argument: one face for random streams, for quadrature over the noise, and for enumerated states.
 
-An estimator asks ``noise.uniform(site, channel, probability)`` and gets uniforms strictly inside (0, 1). Channel 0 always
-decides the state, so that all estimators visit the same states for the same draw. Asking twice for one (site, channel)
-is an error: the second answer could be neither fresh nor equal.
+An estimator asks ``noise.uniform(site, channel, probability)`` and gets uniforms strictly inside (0, 1). Channel 0
+always decides the state, so that all estimators visit the same states for the same draw. Asking twice for one
+(site, channel) is an error: the second answer could be neither fresh nor equal.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ class TableNoise(Noise):
     def _uniform(self, key: Key, probability: Tensor, cuts: Sequence[Tensor], degree: float) -> Tensor:
         if key not in self.tables:
             raise EstimlabError(
-                f"The estimator asked for the noise of site {key[0]}, channel {key[1]}, which it did not ask for in its "
-                "first draw. What is asked must not depend on the draw."
+                f"The estimator asked for the noise of site {key[0]}, channel {key[1]}, which it did not ask for in "
+                "its first draw. What is asked must not depend on the draw."
             )
         return self.tables[key].to(probability)
 
@@ -209,7 +209,7 @@ class QuadratureGrid:
         """Number of joint nodes."""
         return math.prod(self._radix(key) ** math.prod(r.shape) for key, r in self.requests.items())
 
-    def digits(self, start: int, stop: int) -> dict[Key, Int[Tensor, "rows *shape"]]:
+    def digits(self, start: int, stop: int) -> dict[Key, Int[Tensor, rows * shape]]:
         """The digits of the joint nodes ``start .. stop - 1``, one tensor per request."""
         index = torch.arange(start, stop)
         result: dict[Key, Tensor] = {}
@@ -247,7 +247,7 @@ class QuadratureNoise(Noise):
         return node_between(low, high, rule.nodes.to(probability)[node])
 
 
-def interval_edges(cuts: Sequence[Tensor]) -> Float[Tensor, "edges *shape"]:
+def interval_edges(cuts: Sequence[Tensor]) -> Float[Tensor, edges * shape]:
     """0, the cuts in ascending order, 1."""
     inner = torch.stack([cut.detach() for cut in cuts]).sort(0).values
     return torch.cat([torch.zeros_like(inner[:1]), inner, torch.ones_like(inner[:1])])

@@ -18,7 +18,7 @@ PROXY_MARKERS = {"identity": "o", "hard_tanh": "s", "tanh": "D", "approx_sign": 
 
 def draw(table: pd.DataFrame) -> Figure:
     """Rows: the plane of bias and deviation for both layers, then RMSE against the number of averaged draws."""
-    table = table[table["source"].isna()].assign(layer=lambda t: t["layer"].astype(str))
+    table = table[table["source"] == ""].assign(layer=lambda t: t["layer"].astype(str))
     stages = [stage for stage in STAGES if stage in set(table["stage"])]
     figure = Figure(figsize=(PAGE_WIDTH, 8.0), layout="constrained")
     axes = figure.subplots(4, len(stages), squeeze=False)
@@ -67,7 +67,9 @@ def _equal_rmse(ax: Axes) -> None:
         radius = 10.0**exponent
         ax.plot(radius * np.cos(angle), radius * np.sin(angle), color="0.85", linewidth=0.7, zorder=0)
         if bottom < radius < top:
-            ax.annotate(f"{radius:g}", (left, radius), xytext=(2, 1), textcoords="offset points", fontsize=6, color="0.5")
+            ax.annotate(
+                f"{radius:g}", (left, radius), xytext=(2, 1), textcoords="offset points", fontsize=6, color="0.5"
+            )
     ax.set(xlim=(left, right), ylim=(bottom, top))
 
 

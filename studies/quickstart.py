@@ -1,4 +1,4 @@
-"""Every estimator on a small binary network that reads handwritten digits: at initialisation, early and late in training."""
+"""Every estimator on a small binary network that reads handwritten digits, at three stages of training."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def cells(stages: tuple[Stage, ...], draws: int, measured: int) -> tuple:
 def summary(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """One table per layer: relative bias, standard deviation, RMSE and cosine at every stage."""
     shown = {"relative_bias": "bias", "relative_std": "std", "relative_rmse": "RMSE", "cosine": "cosine"}
-    table = table[table["statistic"].isin(shown) & table["source"].isna()].copy()
+    table = table[table["statistic"].isin(shown) & (table["source"] == "")].copy()
     table["text"] = [_number(value, stderr) for value, stderr in zip(table["value"], table["stderr"], strict=True)]
     table["statistic"] = table["statistic"].map(shown)
     table["estimator"] = table["estimator"] + table["parameters"].fillna("").map(lambda p: f"({p})" if p else "")

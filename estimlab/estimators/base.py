@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -134,7 +135,7 @@ class HardForward(ActivationEstimator):
 
     def derivative_moments(
         self, a: Float[Tensor, "*shape"], law: NoiseLaw
-    ) -> tuple[Float[Tensor, "2 *shape"], Float[Tensor, "2 *shape"]]:
+    ) -> tuple[Float[Tensor, 2 * shape], Float[Tensor, 2 * shape]]:
         """Mean and second moment of the factor given the bit, for bit 0 and bit 1.
 
         Where the factor reads the uniform, by a double-exponential quadrature over the uniforms that lead to the bit.
@@ -160,15 +161,15 @@ class _ReplaceDerivative(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(a: Tensor, state: Tensor, factor: Tensor) -> Tensor:  # noqa: ARG004
+    def forward(a: Tensor, state: Tensor, factor: Tensor) -> Tensor:
         return state.clone()
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:  # noqa: ARG004
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
         ctx.save_for_backward(inputs[2])
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (factor,) = ctx.saved_tensors
         return torch.where(gradient == 0, 0, gradient * factor), None, None
 
@@ -180,12 +181,12 @@ def replace_derivative(a: Tensor, state: Tensor, factor: Tensor) -> Tensor:
 
 def conditional_moments(
     factor: Callable[[Tensor, Tensor], Tensor], probability: Tensor, cuts: list[Tensor]
-) -> tuple[Float[Tensor, "2 *shape"], Float[Tensor, "2 *shape"]]:
+) -> tuple[Float[Tensor, 2 * shape], Float[Tensor, 2 * shape]]:
     """Mean and second moment of ``factor(bit, uniform)`` given bit 0 and bit 1, by quadrature between the cuts."""
     rule = tanh_sinh()
     edges = interval_edges(cuts)
     moments = probability.new_zeros(3, 2, *probability.shape)
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         bit = ((low + high) / 2 < probability).to(probability.dtype)
         for node, weight in zip(rule.nodes.tolist(), rule.weights.tolist(), strict=True):
             value = factor(bit, node_between(low, high, torch.full_like(low, node)))

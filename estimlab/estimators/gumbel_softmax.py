@@ -1,8 +1,8 @@
 """Gumbel-Softmax of binary units, relaxed and straight-through.
 
 The relaxation is the noise law's own distribution function at a temperature: ``zeta_tau(v) = F(v / tau)`` with
-``v = a - Z``. For logistic noise of scale 1 this is ``sigmoid((a - Z) / tau)``, the binary Gumbel-Softmax, as two Gumbels
-differ by a logistic; temperatures are in units of the scale of the noise.
+``v = a - Z``. For logistic noise of scale 1 this is ``sigmoid((a - Z) / tau)``, the binary Gumbel-Softmax, as two
+Gumbels differ by a logistic; temperatures are in units of the scale of the noise.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class GumbelSoftmax(RelaxedForward):
 @final
 @dataclass(frozen=True)
 class STGumbelSoftmax(HardForward):
-    """Straight-through Gumbel-Softmax (Jang et al. 2017, arXiv 1611.01144; Paulus et al. 2021, arXiv 2010.04838, eq. 6).
+    """Straight-through Gumbel-Softmax (Jang et al. 2017, 1611.01144; Paulus et al. 2021, 2010.04838, eq. 6).
 
     A draw: hard states forward, the derivative of the relaxation at the same noise backward,
     ``d bit / d a = F'((a - Z) / tau) / tau``. Exact for quadratics only in the limit tau to 0, where the variance
@@ -98,7 +98,7 @@ class STGumbelSoftmax(HardForward):
     def derivative(
         self,
         a: Float[Tensor, "*shape"],
-        bit: Float[Tensor, "*shape"],  # noqa: ARG002
+        bit: Float[Tensor, "*shape"],
         uniform: Float[Tensor, "*shape"],
         law: NoiseLaw,
     ) -> Float[Tensor, "*shape"]:

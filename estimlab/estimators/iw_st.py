@@ -36,7 +36,7 @@ class ImportanceWeightedST(HardForward):
         self,
         a: Float[Tensor, "*shape"],
         bit: Float[Tensor, "*shape"],
-        uniform: Float[Tensor, "*shape"],  # noqa: ARG002
+        uniform: Float[Tensor, "*shape"],
         law: NoiseLaw,
     ) -> Float[Tensor, "*shape"]:
         """The weighted factor; ``F'/p`` and ``F'/(1-p)`` are formed as scores, which stay finite."""
@@ -57,7 +57,7 @@ class ZGR(ImportanceWeightedST):
     citation: ClassVar[str] = "Shekhovtsov 2023, GCPR; = ReinMax, Liu et al. 2023, arXiv 2304.08612"
     exact_degree: ClassVar[float] = 2
 
-    def high_weight(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> Float[Tensor, "*shape"]:  # noqa: ARG002
+    def high_weight(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> Float[Tensor, "*shape"]:
         """One half."""
         return torch.full_like(a, 0.5)
 
@@ -108,7 +108,7 @@ class ConstantWeight(HighWeight):
         if not 0 <= self.value <= 1:
             raise EstimlabError(f"ConstantWeight(value={self.value!r}): p1 is a probability, between 0 and 1.")
 
-    def __call__(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> Float[Tensor, "*shape"]:  # noqa: ARG002
+    def __call__(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> Float[Tensor, "*shape"]:
         """The constant."""
         return torch.full_like(a, self.value)
 
@@ -138,7 +138,7 @@ class IWST(ImportanceWeightedST):
     citation: ClassVar[str] = "Walker, Khajehnejad & Razi 2025, arXiv 2505.17962 (name); our derivation (formula)"
     name: ClassVar[str] = "iw_st"
 
-    p1: HighWeight = PowerWeight(0.5)  # noqa: RUF009 - a frozen value
+    p1: HighWeight = PowerWeight(0.5)
 
     def __post_init__(self) -> None:
         if not isinstance(self.p1, HighWeight):

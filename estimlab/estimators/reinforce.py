@@ -26,8 +26,8 @@ class Reinforce(Estimator):
     objective only. Cost: one forward and one (local) backward pass.
 
     Attributes:
-        baseline: a number (0: none), or ``"exact_mean"``, the example's expected objective, which the problem must carry
-            (``problem.with_expected(reference.gradient(problem).expected)``; ``el.measure`` does so itself).
+        baseline: a number (0: none), or ``"exact_mean"``, the example's expected objective, which the problem must
+            carry (``problem.with_expected(reference.gradient(problem).expected)``; ``el.measure`` does so itself).
     """
 
     citation: ClassVar[str] = "Williams 1992, Machine Learning 8"

@@ -38,7 +38,7 @@ class StraightThrough(HardForward):
     StraightThrough(proxy='derived')
     """
 
-    citation: ClassVar[str] = "Shekhovtsov & Yanush 2021, arXiv 2006.06880, alg. 1; proxies: arXiv 1602.02830, 1808.00278"
+    citation: ClassVar[str] = "Shekhovtsov & Yanush 2021, arXiv 2006.06880; proxies: 1602.02830, 1808.00278"
     exact_degree: ClassVar[float] = 1
 
     proxy: Proxy = "derived"
@@ -52,8 +52,8 @@ class StraightThrough(HardForward):
     def derivative(
         self,
         a: Float[Tensor, "*shape"],
-        bit: Float[Tensor, "*shape"],  # noqa: ARG002
-        uniform: Float[Tensor, "*shape"],  # noqa: ARG002
+        bit: Float[Tensor, "*shape"],
+        uniform: Float[Tensor, "*shape"],
         law: NoiseLaw,
     ) -> Float[Tensor, "*shape"]:
         """The proxy at the pre-activation."""

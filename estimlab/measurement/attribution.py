@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -43,9 +43,12 @@ class BiasAttribution:
         """Tidy table: per layer and source, signed share of the bias and relative size; cancellation per layer."""
         import pandas as pd
 
+        return pd.DataFrame(self.rows())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of ``table`` as dictionaries."""
         head = {"estimator": self.estimator.name, "parameters": parameters(self.estimator), "method": "exact"}
-        rows = [row for layer in self.layers for row in self._rows(layer)]
-        return pd.DataFrame({**head, **row, "stderr": 0.0} for row in rows)
+        return [{**head, **row, "stderr": 0.0} for layer in self.layers for row in self._rows(layer)]
 
     def _rows(self, layer: str) -> list[dict[str, object]]:
         bias = self.bias(layer)
@@ -79,12 +82,12 @@ def attribute_bias(problem: Problem, estimator: Estimator) -> BiasAttribution:
         problem: on an ``el.Chain``; computed on a float64 copy.
         estimator: a hard-forward estimator.
     """
-    require_hard_forward(estimator, "attribute_bias")
+    hard = require_hard_forward(estimator, "attribute_bias")
     require_chain(problem, "attribute_bias")
     truth = LayerwiseEnumeration().gradient(problem)
     layers = ChainLayers(problem.to(dtype=torch.float64))
     with torch.no_grad():
-        contributions = _Attribution(layers, estimator).compute()
+        contributions = _Attribution(layers, hard).compute()
     return BiasAttribution(estimator, contributions, truth.value, problem.network.layers())
 
 
@@ -96,9 +99,7 @@ class _Attribution:
         self.result = {k: {name: z.clone() for name, z in zero.items()} for k in range(self.depth)}
         self.marginals = layers.marginals()
         units = [layers.site(k).units for k in range(self.depth)]
-        self.factors = [
-            u.gap * estimator.derivative_moments(a, u.law)[0] for u, a in zip(units, layers.a, strict=True)
-        ]
+        self.factors = [u.gap * estimator.derivative_moments(a, u.law)[0] for u, a in zip(units, layers.a, strict=True)]
 
     def compute(self) -> dict[int, dict[str, Tensor]]:
         targets = self.layers.problem.targets

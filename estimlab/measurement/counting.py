@@ -44,7 +44,7 @@ class _Counting(StochasticNetwork):
             result.register_hook(self._went_back)
         return result
 
-    def _went_back(self, gradient: Tensor) -> None:  # noqa: ARG002
+    def _went_back(self, gradient: Tensor) -> None:
         self.backward_passes += 1
 
 

@@ -42,7 +42,10 @@ def record(problem: Problem, estimator: Estimator) -> dict[Key, Request]:
 
 
 def gradients(
-    problem: Problem, estimator: Estimator, source: Callable[[Mapping[Key, Tensor]], Noise], tables: Mapping[Key, Tensor]
+    problem: Problem,
+    estimator: Estimator,
+    source: Callable[[Mapping[Key, Tensor]], Noise],
+    tables: Mapping[Key, Tensor],
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Gradient of every draw, (draws, \\*block) per block, and the weight of each draw.
 

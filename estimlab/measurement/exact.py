@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -25,8 +27,8 @@ def exact_moments(
 ) -> Measurement:
     """Mean and variance of one draw, exactly (our derivation).
 
-    The backward pass of a hard-forward estimator is a product of diagonal factors J and stage Jacobians A along the state
-    path, so its moments obey a recursion over the states of one layer at a time. With ``b_L(x)`` the gradient of the
+    The backward pass of a hard-forward estimator is a product of diagonal factors J and stage Jacobians A along the
+    state path, so its moments obey a recursion over the states of one layer at a time. With ``b_L(x)`` the gradient of the
     objective's extension at x, ``beta = E[b | x]`` and ``B = E[b b' | x]``,
 
         E[delta_k | x] = sum_y P(y | x) J(y) * beta_k(y),      beta_{k-1}(x) = A' E[delta_k | x],
@@ -47,31 +49,32 @@ def exact_moments(
     Errors:
         EstimlabError: the estimator is not hard-forward; the network is not a chain or is too wide.
     """
-    require_hard_forward(estimator, "exact_moments")
+    hard = require_hard_forward(estimator, "exact_moments")
     require_chain(problem, "exact_moments")
     if not force:
         _check_budget(problem, max_seconds)
     truth = LayerwiseEnumeration().gradient(problem, force=force) if reference is None else reference
     layers = ChainLayers(problem.to(dtype=torch.float64))
     with torch.no_grad():
-        mean, second = _Moments(layers, estimator).compute()
+        mean, second = _Moments(layers, hard).compute()
     variance = {name: second[name].clamp(min=0) for name in mean}
     return Measurement.exact(problem, estimator, mean, variance, truth)
 
 
-def require_hard_forward(estimator: Estimator, who: str) -> None:
-    """Refuse estimators without a local backward rule."""
+def require_hard_forward(estimator: Estimator, who: str) -> HardForward:
+    """The estimator, refused where it has no local backward rule."""
     if not isinstance(estimator, HardForward):
         raise EstimlabError(
             f"{who} serves hard-forward estimators (a drawn state and a local factor); {estimator!r} is not one. "
             "Use el.measure(problem, estimator, draws=...) instead."
         )
+    return estimator
 
 
 def _check_budget(problem: Problem, max_seconds: float) -> None:
     widths = [site.size for site in problem.sites]
     targets = 1 if problem.targets is None else len(torch.unique(problem.targets, dim=0))
-    pairs = sum(2 ** (m + n) for m, n in zip(widths, widths[1:], strict=False)) + problem.batch * 2 ** widths[0]
+    pairs = sum(2 ** (m + n) for m, n in pairwise(widths)) + problem.batch * 2 ** widths[0]
     columns = 2 * max(widths) ** 2 + 2 * max(widths)
     flops = 2.0 * pairs * columns * targets
     size = 8.0 * (2 ** max(widths) * (columns + 3 * max(widths) ** 2 + problem.batch))
@@ -128,8 +131,8 @@ class _Moments:
         for moment in (mean, square):
             if moment.shape != (2, *self.layers.a[k].shape):
                 raise EstimlabError(
-                    f"{self.estimator!r}: derivative() returned the shape {tuple(moment.shape[1:])} for pre-activations "
-                    f"of shape {tuple(self.layers.a[k].shape)}; the factor must have the shape of the pre-activations."
+                    f"{self.estimator!r}: derivative() returned the shape {tuple(moment.shape[1:])} for "
+                    f"pre-activations of shape {tuple(self.layers.a[k].shape)}; the two shapes must be equal."
                 )
             if not bool(torch.isfinite(moment).all()):
                 raise EstimlabError(

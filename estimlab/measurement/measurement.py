@@ -121,26 +121,30 @@ class Measurement:
     def table(self, by: By = "layer") -> pd.DataFrame:
         """Tidy table: estimator, parameters, method, draws, layer or block, statistic, value, stderr.
 
-        Statistic names and their meaning: ``estimlab.results.columns.STATISTICS``. ``by="layer"`` joins the weight and bias
-        of a stage, ``by="network"`` all blocks.
+        Statistic names and their meaning: ``estimlab.results.columns.STATISTICS``. ``by="layer"`` joins the weight and
+        bias of a stage, ``by="network"`` all blocks.
         """
         import pandas as pd
 
+        return pd.DataFrame(self.rows(by))
+
+    def rows(self, by: By = "layer") -> list[dict[str, Any]]:
+        """The rows of ``table`` as dictionaries."""
         head = {
             "estimator": self.estimator.name,
             "parameters": parameters(self.estimator),
             "method": self.method,
-            "draws": self.draws if math.isfinite(self.draws) else math.nan,
+            "draws": int(self.draws) if math.isfinite(self.draws) else None,
         }
         column = "block" if by == "block" else "layer"
-        return pd.DataFrame(
+        return [
             {**head, column: place, "statistic": name, "value": value, "stderr": stderr}
             for place, rows in self.statistics(by).items()
             for name, (value, stderr) in rows.items()
-        )
+        ]
 
     def rmse_of_mean(self, draws: float, by: By = "layer") -> dict[str, tuple[float, float]]:
-        """Relative root mean squared error of the mean of a number of draws, and its standard error, per layer or block."""
+        """Relative RMSE of the mean of a number of draws, and its standard error, per layer or block."""
 
         def statistic(m: Moments) -> Tensor:
             return (squared_bias(m) + variance(m) / draws).clamp(min=0).sqrt() / m.reference_norm

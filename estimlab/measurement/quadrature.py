@@ -50,9 +50,7 @@ def quadrature_moments(
     return Measurement.exact(problem, estimator, mean, variance, truth, "quadrature")
 
 
-def _one_example(
-    problem: Problem, estimator: Estimator, max_nodes: int
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def _one_example(problem: Problem, estimator: Estimator, max_nodes: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     requests = record(problem, estimator)
     grid = QuadratureGrid(requests)
     if grid.size > max_nodes:

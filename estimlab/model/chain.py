@@ -82,7 +82,7 @@ class Chain(StochasticNetwork):
         """``stage_k(state)``, of shape (batch, \\*site.shape)."""
         return self.stages[k](carry), carry
 
-    def advance(self, k: int, carry: Tensor | None, state: Tensor) -> Tensor:  # noqa: ARG002
+    def advance(self, k: int, carry: Tensor | None, state: Tensor) -> Tensor:
         """The new state replaces the old one."""
         return state
 

@@ -37,6 +37,7 @@ class CrossEntropy(Objective):
 
     def __call__(self, output: Tensor, target: Tensor | None) -> Float[Tensor, " batch"]:
         """Value per example."""
+        assert target is not None
         return functional.cross_entropy(output, target, reduction="none")
 
     def check(self, output: Tensor, target: Tensor | None) -> None:
@@ -50,7 +51,7 @@ class CrossEntropy(Objective):
             raise EstimlabError(
                 f"CrossEntropy needs one integer target per example (torch.long, shape (batch,)), {_describe(target)}."
             )
-        if target.numel() and not (0 <= int(target.min()) and int(target.max()) < output.shape[1]):
+        if target.numel() and not (int(target.min()) >= 0 and int(target.max()) < output.shape[1]):
             raise EstimlabError(
                 f"CrossEntropy: targets lie in {int(target.min())} .. {int(target.max())}, the network has "
                 f"{output.shape[1]} outputs, so they must lie in 0 .. {output.shape[1] - 1}."
@@ -136,7 +137,7 @@ class Multilinear(Objective):
                     "use el.Quadratic or a callable of your own."
                 )
 
-    def __call__(self, output: Tensor, target: Tensor | None) -> Float[Tensor, " batch"]:  # noqa: ARG002
+    def __call__(self, output: Tensor, target: Tensor | None) -> Float[Tensor, " batch"]:
         """Value per example."""
         x = output.flatten(1)
         value = x.new_zeros(len(x))
@@ -144,7 +145,7 @@ class Multilinear(Objective):
             value = value + coefficient * x[:, list(indices)].prod(1)
         return value
 
-    def check(self, output: Tensor, target: Tensor | None) -> None:  # noqa: ARG002
+    def check(self, output: Tensor, target: Tensor | None) -> None:
         """Indices within the output."""
         n = output.shape[1:].numel()
         highest = max((max(indices, default=-1) for _, indices in self.terms), default=-1)
@@ -174,13 +175,13 @@ class Polynomial(Objective):
         if not self.power >= 1:
             raise EstimlabError(f"Polynomial(power={self.power}): the power must be at least 1.")
 
-    def __call__(self, output: Tensor, target: Tensor | None) -> Float[Tensor, " batch"]:  # noqa: ARG002
+    def __call__(self, output: Tensor, target: Tensor | None) -> Float[Tensor, " batch"]:
         """Value per example."""
         x = output.flatten(1)
         mean = x.mean(1) if self.weights is None else x @ x.new_tensor(self.weights)
         return (mean - self.center).abs() ** self.power
 
-    def check(self, output: Tensor, target: Tensor | None) -> None:  # noqa: ARG002
+    def check(self, output: Tensor, target: Tensor | None) -> None:
         """One weight per output."""
         n = output.shape[1:].numel()
         if self.weights is not None and len(self.weights) != n:

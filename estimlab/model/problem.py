@@ -93,7 +93,9 @@ class Problem:
 
     def check_finite(self) -> None:
         """Raise where a parameter, an input or a floating target is NaN or infinite."""
-        tensors = [(f"the parameter {name!r}", p) for name, p in self.network.named_parameters()]
+        tensors: list[tuple[str, Tensor | None]] = [
+            (f"the parameter {name!r}", p) for name, p in self.network.named_parameters()
+        ]
         tensors += [("inputs", self.inputs), ("targets", self.targets)]
         for name, tensor in tensors:
             if tensor is not None and tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):

@@ -181,7 +181,7 @@ class BinaryUnits:
         high: value of the high state, +1 by default; must exceed ``low``.
     """
 
-    law: NoiseLaw = Logistic()  # noqa: RUF009 - a frozen value
+    law: NoiseLaw = Logistic()
     low: float = -1.0
     high: float = 1.0
 

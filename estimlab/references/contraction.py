@@ -1,12 +1,12 @@
-"""The contraction behind layerwise enumeration: product tables, and sums over the states of a layer as matrix products.
+"""The contraction behind layerwise enumeration: product tables, and sums over a layer's states as matrix products.
 
-For one row (a state of the layer below, or an example) with pre-activations ``a``, the sum over the 2^n states y of a layer
+For one row (a state of the layer below, or an example) with pre-activations ``a``, the sum over the states y of a layer
 
     V(a) = sum_y prod_j P(y_j | a_j) M(y)
 
-splits into two halves of the units: with the product tables u and v of the halves it is ``u' M v``, M the value table of
-shape (2^h1, 2^h2). A block of R rows has tables of shape (2^h, R), so the sum is a product of a 2^h1 x 2^h2 matrix with
-a 2^h2 x R matrix; its derivative and the marginal of y are two more products of that size.
+splits into two halves of the units: with the product tables u and v of the halves it is ``u' M v``, M the value table
+of shape (2^h1, 2^h2). A block of R rows has tables of shape (2^h, R), so the sum is a product of a 2^h1 x 2^h2 matrix
+with a 2^h2 x R matrix; its derivative and the marginal of y are two more products of that size.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ class LayerwiseEnumeration(Reference):
         dE/dtheta_k = sum_x pi_{k-1}(x) sum_i F'(a_i) (E[V_k | i high] - E[V_k | i low]) da_i/dtheta_k,
 
     pi the marginal of the layer below and a = stage_k(x). The cost is three matrix products of
-    ``2 * 2^(n_k + n_{k+1})`` flops for each pair of adjacent layers and each distinct target; paths, 2^(n_1 + ... + n_L)
-    in number, are never formed.
+    ``2 * 2^(n_k + n_{k+1})`` flops for each pair of adjacent layers and each distinct target; the paths,
+    ``2^(n_1 + ... + n_L)`` in number, are never formed.
 
     Attributes:
         max_seconds: refuse, with the plan, what is estimated to take longer.
@@ -67,8 +67,8 @@ def require_chain(problem: Problem, who: str) -> None:
     """Refuse what is not a chain, not finite, or couples examples."""
     if not isinstance(problem.network, Chain):
         raise EstimlabError(
-            f"{who} works on an el.Chain, this network is a {type(problem.network).__name__}. For other networks of few "
-            "units use el.PathEnumeration()."
+            f"{who} works on an el.Chain, this network is a {type(problem.network).__name__}. For other networks of "
+            "few units use el.PathEnumeration()."
         )
     problem.check_finite()
     problem.check_independent()

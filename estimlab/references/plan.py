@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import torch
 
@@ -45,15 +46,15 @@ class Plan:
         if self.seconds > max_seconds or self.bytes > max_bytes:
             raise EstimlabError(
                 f"Enumerating layers of {'-'.join(map(str, widths))} units takes {self}. The budget is "
-                f"{format_seconds(max_seconds)} and {format_bytes(max_bytes)}. Use narrower layers (the cost is the sum "
-                "of 2^(n_k + n_k+1) over adjacent layers), raise max_seconds and max_bytes, or pass force=True."
+                f"{format_seconds(max_seconds)} and {format_bytes(max_bytes)}. Use narrower layers (the cost is the "
+                "sum of 2^(n_k + n_k+1) over adjacent layers), raise max_seconds and max_bytes, or pass force=True."
             )
 
 
 def plan_enumeration(problem: Problem, targets: int, block_rows: int) -> Plan:
     """Cost of the value, the derivative and the marginal of every layer pair."""
     widths = [site.size for site in problem.sites]
-    shared = sum(2 ** (below + above) for below, above in zip(widths, widths[1:], strict=False))
+    shared = sum(2 ** (below + above) for below, above in pairwise(widths))
     first = problem.batch * 2 ** widths[0]
     flops = 2.0 * PRODUCTS_PER_PAIR * (shared * targets + first)
     per_state = 3 * targets + 2 + max(widths) * (targets + 3)

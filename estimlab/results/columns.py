@@ -38,17 +38,21 @@ COLUMNS = _by_name(
     Column("stage", r"stage", "", "stage of training at which the problem's parameters were taken"),
     Column("reference", r"reference", "", "how the true gradient was computed"),
     Column("draws", r"$N$", "draws", "number of draws of the estimator; empty where the moments are exact"),
+    Column("averaged", r"$n$", "draws", "number of independent draws whose mean the value is about; 1: one draw"),
     Column("seed", r"seed", "", "seed of the random streams"),
     Column("device", r"device", "", "device on which the cell ran"),
     Column("dtype", r"dtype", "", "floating point type in which the network was evaluated"),
     Column("estimator", r"estimator", "", "the estimator: its class in snake case"),
     Column("parameters", r"parameters", "", "the estimator's fields and their values, for example temperature=0.5"),
-    Column("method", r"method", "", "exact (no sampling) or monte_carlo"),
+    Column("method", r"method", "", "exact or quadrature (no sampling), or monte_carlo"),
     Column(
-        "layer", r"layer", "", "stage of the network that receives the gradient, weight and bias joined: 0, 1, .., head"
+        "layer",
+        r"layer",
+        "",
+        "what receives the gradient: a stage, weight and bias joined (0, 1, .., head), or network",
     ),
     Column("block", r"block", "", "parameter tensor that receives the gradient"),
-    Column("source", r"source", "", "layer of units whose local rule causes this part of the bias"),
+    Column("source", r"source", "", "layer of units whose local rule causes this part of the bias; all: their sum"),
     Column("statistic", r"statistic", "", "what the value is; defined under statistics"),
     Column("value", r"value", "that of the statistic", "value of the statistic"),
     Column("stderr", r"$\pm$", "that of the statistic", "standard error of the value; 0 where it is exact"),
@@ -87,6 +91,13 @@ STATISTICS = _by_name(
     Column(
         "relative_rmse", r"$\mathrm{RMSE}/\|g^*\|$", "1", "square root of the mse over the norm of the true gradient"
     ),
+    Column(
+        "relative_rmse_of_mean",
+        r"$\mathrm{RMSE}(\bar g_n)/\|g^*\|$",
+        "1",
+        "relative_rmse of the mean of n independent draws, n in the column averaged: "
+        "sqrt(squared_bias + variance / n) / reference_norm",
+    ),
     Column("cosine", r"$\cos(m, g^*)$", "1", "cosine of the angle between the mean and the true gradient"),
     Column(
         "mean_cosine",
@@ -103,9 +114,9 @@ STATISTICS = _by_name(
     ),
     Column(
         "sign_correct",
-        r"$P(\mathrm{sign}\, m = \mathrm{sign}\, g^*)$",
+        r"$P(\mathrm{sign}\, g = \mathrm{sign}\, g^*)$",
         "1",
-        "share of coordinates whose mean has the true sign",
+        "mean over draws of the share of coordinates in which one draw has the true sign; Monte Carlo only",
     ),
     Column(
         "scale_invariant_bias",

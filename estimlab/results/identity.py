@@ -67,12 +67,14 @@ def _encode_dataclass(value: Any, where: str) -> list[Any]:
 
 
 def _is_default(field: dataclasses.Field, content: Any, where: str) -> bool:
-    """Compare encodings, as 1 == 1.0 == True and 0.0 == -0.0 would hide a difference."""
     if field.default is not dataclasses.MISSING:
-        return bool(content == _encode(field.default, f"the default of {where}"))
-    if field.default_factory is not dataclasses.MISSING:
-        return bool(content == _encode(field.default_factory(), f"the default of {where}"))
-    return False
+        default = field.default
+    elif field.default_factory is not dataclasses.MISSING:
+        default = field.default_factory()
+    else:
+        return False
+    # As text, since 1 == 1.0 == True and 0.0 == -0.0 would hide a difference.
+    return json.dumps(content) == json.dumps(_encode(default, f"the default of {where}"))
 
 
 def _finite(value: float, where: str) -> float:

@@ -41,7 +41,7 @@ class Bar(Progress):
         self._bar = RichProgress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=16),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("ETA"),
@@ -53,11 +53,13 @@ class Bar(Progress):
     def start(self, study: str, total: int, finished: int) -> None:
         """Draw the bar."""
         self._bar.start()
+        # What the other columns leave of the line: longer titles would squeeze the numbers out of it.
+        self._room = self._bar.console.width - len(study) - len(f"{total}/{total}") - 45
         self._task = self._bar.add_task(escape(study), total=total, completed=finished, current="")
 
     def running(self, titles: Sequence[str]) -> None:
         """Show the titles, cut to one line."""
-        self._bar.update(self._task, current=escape(_shorten(" | ".join(titles), 80)))
+        self._bar.update(self._task, current=escape(_shorten(" | ".join(titles), self._room)))
 
     def advance(self) -> None:
         """Move the bar."""
@@ -98,4 +100,6 @@ def for_terminal() -> Progress:
 
 
 def _shorten(text: str, width: int) -> str:
+    if width < 8:
+        return ""
     return text if len(text) <= width else f"{text[: width - 1]}…"

@@ -77,14 +77,15 @@ def run_study(
     began, state = time.monotonic(), git_state(loaded.path.parent)
     cells = loaded.study.chosen(smoke)
     place = Path(store) if store is not None else loaded.store_path(smoke)
-    pool = nullcontext(executor) if executor is not None else _local_pool(_worker_count(workers, len(cells)))
-    at_once = len(cells) if executor is not None else max(1, _worker_count(workers, len(cells)))
+    count = _worker_count(workers)
     with Store.open(place) as kept:
         finished = kept.finished()
         missing = [cell for cell in cells if cell.key not in finished]
         work = _Work(loaded, len(cells), missing, kept, state, progress or Progress())
-        if missing:
-            work.run(pool, at_once)
+        if missing and executor is not None:
+            work.run(nullcontext(executor), at_once=len(missing))
+        elif missing:
+            work.run(_local_pool(min(count, len(missing))), at_once=max(count, 1))
         rows = [row for cell in cells for row in kept.rows(cell.key) or []]
         infos = [kept.info(cell.key) or {} for cell in cells]
     written = _write(loaded, smoke, rows, infos, began, state)
@@ -184,12 +185,12 @@ def _pickled(cell: Cell) -> bytes:
         ) from error
 
 
-def _worker_count(workers: int | None, cells: int) -> int:
+def _worker_count(workers: int | None) -> int:
     if workers is None:
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if workers < 0:
         raise EstimlabError(f"workers={workers}: give the number of worker processes, or 0 to stay in this process.")
-    return min(workers, cells)
+    return workers
 
 
 @contextmanager

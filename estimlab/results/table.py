@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
+import io
 import json
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,12 @@ from estimlab.results.provenance import provenance
 
 __all__ = ["provenance", "provenance_path", "read_table", "table_frame", "write_table"]
 
-_DTYPES = {"text": "str", "integer": "Int64", "number": "float64", "boolean": "bool"}
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    "text": str,
+    "integer": lambda text: int(text) if text else None,
+    "number": lambda text: float(text) if text else math.nan,
+    "boolean": lambda text: text == "True",
+}
 
 
 def table_frame(rows: Sequence[dict[str, Any]]) -> pandas.DataFrame:
@@ -35,7 +43,7 @@ def _series(values: list[Any]) -> pandas.Series:
         return pandas.Series(values, dtype="bool")
     if kinds == {int}:
         return pandas.Series(values, dtype="Int64" if None in values else "int64")
-    if kinds and kinds <= {int, float}:
+    if kinds <= {int, float}:  # or nothing at all, as in a column of standard errors that do not exist
         return pandas.Series(values, dtype="float64")
     return pandas.Series(["" if value is None else str(value) for value in values], dtype="str")
 
@@ -70,17 +78,13 @@ def read_table(path: str | Path) -> pandas.DataFrame:
             f"two files was replaced. Write both again with `{_command(path, record)}`; finished cells are not "
             "repeated."
         )
-    types = {name: column["type"] for name, column in record["columns"].items()}
-    frame = pandas.read_csv(
-        path,
-        dtype={name: _DTYPES[kind] for name, kind in types.items()},
-        # Only an empty field is missing, and only among numbers: "nan" or "None" may well be a parameter.
-        keep_default_na=False,
-        na_values={name: [""] for name, kind in types.items() if kind != "text"},
-        float_precision="round_trip",
+    # Parsed here, as Python's float is exact, and as a parser that guesses takes the text "nan" or "None" for missing.
+    header, *lines = csv.reader(io.StringIO(data.decode(), newline=""))
+    parse = [_PARSERS[record["columns"][name]["type"]] for name in header]
+    columns = zip(*lines, strict=True) if lines else ((),) * len(header)
+    return pandas.DataFrame(
+        {name: _series(list(map(read, texts))) for name, read, texts in zip(header, parse, columns, strict=True)}
     )
-    whole = [name for name, kind in types.items() if kind == "integer" and not frame[name].isna().any()]
-    return frame.astype(dict.fromkeys(whole, "int64"))
 
 
 def provenance_path(path: str | Path) -> Path:

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from results_toys import environment
+
+Cli = Callable[..., subprocess.CompletedProcess]
+Write = Callable[..., Path]
+
+SUMMARY = """
+
+def summary(frame):
+    return [("first", frame.head(1)[["value"]]), ("count", frame.groupby("statistic", as_index=False)["value"].count())]
+"""
+
+FIGURE = """
+import matplotlib.pyplot as plt
+
+
+def draw(table):
+    figure, axes = plt.subplots()
+    axes.plot(table["value"])
+    return figure
+"""
+
+
+def test_help_imports_neither_torch_nor_pandas(tmp_path: Path) -> None:
+    script = (
+        "import sys\nfor name in ('torch', 'pandas', 'numpy', 'matplotlib'): sys.modules[name] = None\n"
+        "sys.argv = ['estimlab', '--help']\nfrom estimlab.cli import app\napp()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for command in ("run", "figure", "list", "check", "version"):
+        assert command in done.stdout
+
+
+def test_run_prints_the_table_and_the_paths(write_study: Write, cli: Cli) -> None:
+    home = write_study("Toy(1), Toy(2)")
+    done = cli(home, "run", "toy", "--workers", "1", "--rows", "2")
+    assert done.returncode == 0, done.stderr
+    assert "... and 4 more rows" in done.stdout
+    assert "0.90609" in done.stdout
+    assert "table       studies/tables/toy.csv" in done.stdout
+    assert "toy: 2 of 2 cells" in done.stderr
+
+
+def test_run_prints_the_summary(write_study: Write, cli: Cli) -> None:
+    home = write_study("Toy(1), Toy(2)")
+    path = home / "studies" / "toy.py"
+    path.write_text(path.read_text() + SUMMARY)
+    done = cli(home, "run", "toy", "--smoke", "--workers", "0")
+    assert done.returncode == 0, done.stderr
+    assert "first" in done.stdout
+    assert "count" in done.stdout
+    assert "more rows" not in done.stdout
+    assert "studies/tables/smoke/toy.csv" in done.stdout
+
+
+def test_errors_have_no_traceback_without_debug(write_study: Write, cli: Cli) -> None:
+    home = write_study("Toy(1, fault='raise'), Toy(2)")
+    done = cli(home, "run", "toy", "--workers", "1")
+    assert done.returncode == 2
+    assert "toy 1: RuntimeError: toy 1 is broken" in done.stderr
+    assert "Traceback" not in done.stderr
+    debug = cli(home, "run", "toy", "--workers", "1", "--debug")
+    assert debug.returncode != 0
+    assert 'raise RuntimeError(f"toy {self.number} is broken")' in debug.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "tyo"), "There is no study 'tyo'. Did you mean 'toy'?"),
+        (("run", "wrong.py"), "cells[0] is 3, not a subclass of estimlab.results.Cell"),
+        (("figure", "tyo"), "There is no study 'tyo'"),
+        (("figure", "toy"), "There is no figure 'toy'"),
+        (("figure",), "Give the name of one study, or --all."),
+        (("figure", "--all"), "has a figure of its name"),
+        (("list", "estimator"), "There is no list of 'estimator'. Did you mean 'estimators'"),
+        (("run", "toy", "--workers", "-3"), "workers=-3"),
+        (("check", "nowhere.py:A"), "nowhere.py cannot be imported. FileNotFoundError"),
+        (("check", "nowhere:A"), "nowhere cannot be imported. ModuleNotFoundError"),
+        (("check", "mine.py:Mine1"), "mine.py has no class 'Mine1'. Did you mean 'Mine'? It defines Mine."),
+        (("check", "mine:Mine"), "Mine cannot be built with its defaults"),
+        (("check", "mine:Mine", "--set", "size"), "--set 'size': write name=value"),
+        (("check", "mine:Mine", "--set", "sise=3"), "Its fields are (size); give them by --set name=value"),
+        (("check", "straight_thru"), "There is no estimator 'straight_thru'. Did you mean 'straight_through'"),
+    ],
+)
+def test_errors(write_study: Write, cli: Cli, arguments: tuple[str, ...], message: str) -> None:
+    home = write_study("Toy(1)")
+    (home / "mine.py").write_text("class Mine:\n    def __init__(self, size):\n        self.size = size\n")
+    (home / "wrong.py").write_text("from estimlab.results import Study\nSTUDY = Study('?', (3,), (3,))")
+    done = cli(home, *arguments)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_figures(write_study: Write, cli: Cli) -> None:
+    home = write_study("Toy(1)")
+    write_study("Toy(1)", name="other")
+    (home / "figures").mkdir()
+    for name in ("toy", "other"):
+        (home / "figures" / f"{name}.py").write_text(FIGURE)
+    assert cli(home, "run", "toy", "--workers", "0").returncode == 0
+    done = cli(home, "figure", "toy")
+    assert done.returncode == 0, done.stderr
+    assert "figures/out/toy.pdf" in done.stdout
+    # what can be drawn is drawn, and what cannot is named
+    done = cli(home, "figure", "--all")
+    assert done.returncode == 2
+    assert "figures/out/toy.png" in done.stdout
+    assert "other.csv cannot be read" in done.stderr
+    assert cli(home, "run", "other", "--smoke", "--workers", "0").returncode == 0
+    assert "figures/out/smoke/other.pdf" in cli(home, "figure", "other", "--smoke").stdout
+
+
+def test_list_studies(write_study: Write, cli: Cli) -> None:
+    home = write_study("Toy(1), Toy(2)")
+    (home / "studies" / "broken.py").write_text("import nothing_of_this_name")
+    done = cli(home, "list", "studies")
+    assert done.returncode == 0, done.stderr
+    assert "Does it run?" in done.stdout
+    assert "cannot be loaded. ModuleNotFoundError" in done.stdout
+
+
+@pytest.mark.parametrize(("size", "code"), [(3, 0), (4, 1)])
+def test_check(tmp_path: Path, cli: Cli, size: int, code: int) -> None:
+    # A stand-in for estimlab.checks: what is tested is how its report is asked for and shown.
+    (tmp_path / "mine.py").write_text(
+        "import sys, types\n"
+        "from dataclasses import dataclass\n"
+        "@dataclass(frozen=True)\nclass Mine:\n    size: int\n    mode: str = 'fast'\n"
+        "@dataclass\nclass Report:\n    rows: list\n    passed: bool\n"
+        "def check(one, strict):\n    passed = one.size == 3\n"
+        "    return Report([('size is 3', 'holds' if passed else 'fails', f'{one.size} {one.mode}')], passed)\n"
+        "checks = types.ModuleType('estimlab.checks')\nchecks.check_estimator = check\n"
+        "sys.modules['estimlab.checks'] = checks\n"
+    )
+    done = cli(tmp_path, "check", "mine.py:Mine", "--set", f"size={size}", "--set", "mode=slow")
+    assert done.returncode == code, done.stderr
+    assert "size is 3" in done.stdout
+    assert f"{size} slow" in done.stdout
+    done = cli(tmp_path, "check", "mine:Mine", "--set", f"size={size}", "--json")
+    assert done.returncode == code
+    assert json.loads(done.stdout)["passed"] is (code == 0)
+    assert json.loads(done.stdout)["claims"][0]["detail"] == f"{size} fast"
+
+
+def test_version(tmp_path: Path, cli: Cli) -> None:
+    done = cli(tmp_path, "version")
+    assert done.stdout.startswith("estimlab 0.")

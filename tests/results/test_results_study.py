@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from estimlab.errors import EstimlabError
+from estimlab.results.columns import COLUMNS, STATISTICS, Column, describe
+from estimlab.results.study import Cell, Study, list_studies, load_study
+
+
+@dataclass(frozen=True)
+class Number(Cell):
+    number: int = 0
+
+    def run(self) -> list[dict[str, Any]]:
+        return [{"value": self.number}]
+
+
+def test_a_study_is_checked_at_construction() -> None:
+    assert Study("?", (Number(1),), (Number(0),)).chosen(smoke=True) == (Number(0),)
+    with pytest.raises(EstimlabError, match=r"cells\[2\] and cells\[0\] are the same cell, Number\(number=1\)"):
+        Study("?", (Number(1), Number(2), Number(1)), (Number(0),))
+    with pytest.raises(EstimlabError, match=r"smoke=.* at least one cell"):
+        Study("?", (Number(1),), ())
+    with pytest.raises(EstimlabError, match="write the question"):
+        Study(" ", (Number(1),), (Number(0),))
+    with pytest.raises(EstimlabError, match=r"Number\.number is nan"):
+        Study("?", (Number(float("nan")),), (Number(0),))  # type: ignore[arg-type]
+
+
+def test_load_by_name_and_by_path(write_study: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    home = write_study("Toy(1), Toy(2)")
+    monkeypatch.chdir(home)
+    by_name, by_path = load_study("toy"), load_study(home / "studies" / "toy.py")
+    assert by_name == by_path == load_study("toy", home / "studies")
+    cell = by_name.study.cells[0]
+    assert type(cell).__module__ == "estimlab_study_toy"
+    assert pickle.loads(pickle.dumps(cell)) == cell
+    assert by_name.table_path(smoke=False) == home / "studies" / "tables" / "toy.csv"
+    assert by_name.table_path(smoke=True) == home / "studies" / "tables" / "smoke" / "toy.csv"
+    assert by_name.store_path(smoke=True) != by_name.store_path(smoke=False)
+
+
+def test_same_name_elsewhere_and_changed_files_are_executed_again(write_study: Callable[..., Path]) -> None:
+    one, other = write_study("Toy(1)", "one") / "studies/toy.py", write_study("Toy(21)", "other") / "studies/toy.py"
+    assert [load_study(path).study.cells[0].number for path in (one, other, one)] == [1, 21, 1]  # type: ignore[attr-defined]
+    write_study("Toy(12345)", "one")
+    os.utime(one, ns=(0, 0))
+    assert load_study(one).study.cells[0].number == 12345  # type: ignore[attr-defined]
+
+
+def test_unknown_study_lists_what_there_is(write_study: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    home = write_study("Toy(1)", name="temperature")
+    write_study("Toy(1)", name="depth")
+    monkeypatch.chdir(home)
+    assert [path.stem for path in list_studies([home / "studies"])] == ["depth", "temperature"]
+    with pytest.raises(EstimlabError, match=r"no study 'temprature'\. Did you mean 'temperature'\? Available: .*depth"):
+        load_study("temprature")
+    with pytest.raises(EstimlabError, match=r"no study 'no/where\.py'"):
+        load_study("no/where.py")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1", "defines no study"),
+        ("import nothing_of_this_name", "cannot be loaded. ModuleNotFoundError.*nothing_of_this_name"),
+        ("def (", "cannot be loaded. SyntaxError"),
+        ("from estimlab.results import Study\nSTUDY = Study('?', (), ())", "at least one cell"),
+    ],
+)
+def test_broken_files(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "broken.py").write_text(text)
+    with pytest.raises(EstimlabError, match=message):
+        load_study(tmp_path / "broken.py")
+
+
+def test_columns_are_described() -> None:
+    assert describe("value") is COLUMNS["value"]
+    assert describe("relative_bias") is STATISTICS["relative_bias"]
+    assert not COLUMNS.keys() & STATISTICS.keys()
+    own = Column("accuracy", "accuracy", "1", "share of test images")
+    assert describe("accuracy", (own,)) is own
+    with pytest.raises(EstimlabError, match=r"statistic 'relativ_bias'\. Did you mean 'relative_bias'"):
+        describe("relativ_bias")
+
+
+def test_symbols_are_valid_mathtext() -> None:
+    from matplotlib.mathtext import MathTextParser
+
+    for column in [*COLUMNS.values(), *STATISTICS.values()]:
+        MathTextParser("path").parse(column.symbol)
