@@ -20,43 +20,38 @@ def draw(table: pd.DataFrame) -> Figure:
     """Rows: the plane of bias and deviation for both layers, then RMSE against the number of averaged draws."""
     table = table[table["source"] == ""].assign(layer=lambda t: t["layer"].astype(str))
     stages = [stage for stage in STAGES if stage in set(table["stage"])]
-    figure = Figure(figsize=(PAGE_WIDTH, 8.0), layout="constrained")
-    axes = figure.subplots(4, len(stages), squeeze=False)
+    figure = Figure(figsize=(PAGE_WIDTH, 8.2), layout="constrained")
+    axes = figure.subplots(4, len(stages), squeeze=False, sharex="row", sharey="row")
     for column, stage in enumerate(stages):
         for row, layer in enumerate(LAYERS):
             here = table[(table["stage"] == stage) & (table["layer"] == layer)]
             _plane(axes[row, column], here)
             _averaging(axes[2 + row, column], here)
-            axes[row, column].set_title(f"{LAYERS[layer]}, {STAGES[stage]}")
-            axes[2 + row, column].set_title(f"{LAYERS[layer]}, {STAGES[stage]}")
+            for ax in (axes[row, column], axes[2 + row, column]):
+                ax.set_title(f"{LAYERS[layer]}, {STAGES[stage]}")
     for row in range(4):
         axes[row, 0].set_ylabel("relative standard deviation" if row < 2 else "relative RMSE of the mean")
+    for ax in axes[:2].flat:
+        _equal_rmse(ax)
     _legend(figure, axes)
     return figure
 
 
 def _plane(ax: Axes, table: pd.DataFrame) -> None:
-    """One point per estimator; those whose bias is not resolved stand at its upper limit with an arrow."""
-    values = table.pivot(index=["estimator", "parameters"], columns="statistic", values="value")
-    errors = table.pivot(index=["estimator", "parameters"], columns="statistic", values="stderr")
+    """One point per estimator; where four standard errors hide the bias, an arrow from its upper limit."""
     ax.set(xscale="log", yscale="log", xlabel="relative bias")
-    for (estimator, parameters), row in values.iterrows():
-        look = _look(estimator, parameters)
-        bias, stderr = row["relative_bias"], errors.loc[(estimator, parameters), "relative_bias"]
-        if not row["relative_std"] > 0:
-            continue
-        resolved = bias > 2 * stderr
-        x = bias if resolved else max(abs(bias), 2 * stderr)
-        ax.plot(x, row["relative_std"], linestyle="none", **look)
-        if not resolved:
-            ax.annotate(
-                "",
-                (x / 2.2, row["relative_std"]),
-                (x, row["relative_std"]),
-                arrowprops={"arrowstyle": "->", "color": look["color"], "linewidth": 0.7, "shrinkA": 1, "shrinkB": 0},
-            )
+    for (estimator, parameters), rows in table.groupby(["estimator", "parameters"], sort=False):
+        row, look = rows.set_index("statistic")[["value", "stderr"]], _look(estimator, parameters)
+        squared, stderr = row.loc["squared_bias"]
+        deviation = row.loc["relative_std", "value"]
+        hidden = squared <= 4 * stderr
+        limit = max(squared, 0) + 4 * stderr if hidden else squared
+        bias = limit**0.5 / row.loc["reference_norm", "value"]
+        ax.plot(bias, deviation, linestyle="none", **look)
+        if hidden:
+            arrow = {"arrowstyle": "->", "color": look["color"], "linewidth": 0.7, "shrinkA": 1, "shrinkB": 0}
+            ax.annotate("", (bias / 2.2, deviation), (bias, deviation), arrowprops=arrow)
     ax.margins(0.12)
-    _equal_rmse(ax)
 
 
 def _equal_rmse(ax: Axes) -> None:
@@ -90,6 +85,8 @@ def _look(estimator: str, parameters: str) -> dict[str, object]:
     proxy = parameters.removeprefix("proxy=")
     if proxy in OPEN:
         look |= {"marker": PROXY_MARKERS[proxy], "color": "0.35"}
+    if parameters == "baseline=2.3":
+        look["marker"] = "x"
     if proxy in OPEN or parameters.endswith("=0.3") or parameters == "baseline=0.0":
         look["markerfacecolor"] = "none"
     return look
@@ -105,6 +102,7 @@ def _legend(figure: Figure, axes: np.ndarray) -> None:
         handles.keys(),
         loc="outside lower center",
         ncols=6,
-        title="arrows: bias below two standard errors; grey arcs: equal RMSE; bars of standard errors are smaller than "
-        "the marks",
+        title="arrow: upper limit of a bias that four standard errors hide; other standard errors (jackknife) are "
+        "smaller than the marks.\nGrey arcs: equal RMSE of one draw.",
+        title_fontsize=7,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, final
 
@@ -13,6 +14,7 @@ import estimlab as el
 from estimlab.cells import AttributedBias, ExactMoments, MonteCarloMoments, ProblemRecipe
 from estimlab.estimators.iw_st import PowerWeight
 from estimlab.problems.descent import exact_descent
+from estimlab.results.plotting import appearance
 from estimlab.results.study import Study
 
 STEPS = {"init": 0, "early": 20, "late": 120}
@@ -94,7 +96,7 @@ SAMPLED = (
     el.DisARM(),
 )
 ATTRIBUTED = (el.StraightThrough(), el.ZGR())
-AVERAGES = (1, 10, 100, 1000, 10_000, 100_000)
+AVERAGES = (1, 10, 100, 1000, 10_000)
 
 
 def cells(stages: tuple[Stage, ...], draws: int, measured: int) -> tuple:
@@ -109,33 +111,32 @@ def cells(stages: tuple[Stage, ...], draws: int, measured: int) -> tuple:
 
 
 def summary(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """One table per layer: relative bias, standard deviation, RMSE and cosine at every stage."""
+    """One table per layer and stage: relative bias, standard deviation, RMSE and cosine of every estimator."""
     shown = {"relative_bias": "bias", "relative_std": "std", "relative_rmse": "RMSE", "cosine": "cosine"}
-    table = table[table["statistic"].isin(shown) & (table["source"] == "")].copy()
-    table["text"] = [_number(value, stderr) for value, stderr in zip(table["value"], table["stderr"], strict=True)]
-    table["statistic"] = table["statistic"].map(shown)
-    table["estimator"] = table["estimator"] + table["parameters"].fillna("").map(lambda p: f"({p})" if p else "")
+    table = table[table["statistic"].isin(shown) & (table["source"] == "")]
+    looks = [appearance(*pair)["label"] for pair in zip(table["estimator"], table["parameters"], strict=True)]
+    numbers = [with_error(*pair) for pair in zip(table["value"], table["stderr"], strict=True)]
+    table = table.assign(estimator=looks, text=numbers, statistic=table["statistic"].map(shown))
     result = []
-    for layer in ("0", "1"):
-        rows = table[table["layer"].astype(str) == layer]
-        wide = rows.pivot(index="estimator", columns=["stage", "statistic"], values="text")
-        stages = [stage for stage in STEPS if stage in set(rows["stage"])]
-        wide = wide.reindex(rows["estimator"].drop_duplicates())
-        wide = wide[[(stage, name) for stage in stages for name in shown.values()]]
-        wide.columns = [f"{stage} {name}" for stage, name in wide.columns]
-        result.append((f"Layer {layer}, relative to the norm of the true gradient", wide.reset_index()))
+    for stage in table["stage"].drop_duplicates():
+        for layer in ("0", "1"):
+            rows = table[(table["layer"] == layer) & (table["stage"] == stage)]
+            wide = rows.pivot(index="estimator", columns="statistic", values="text")
+            wide = wide.loc[rows["estimator"].drop_duplicates(), list(shown.values())].reset_index()
+            result.append((f"{stage}, layer {layer}: relative to the norm of the true gradient", wide))
     return result
 
 
-def _number(value: float, stderr: float) -> str:
-    """``0.123`` where it is exact, ``0.12 ± 0.03`` where it is not."""
+def with_error(value: float, stderr: float) -> str:
+    """``0.123`` where it is exact, ``0.12(3)`` where the last digit is uncertain by 3."""
     if not stderr > 0:
         return f"{value:.3g}"
-    return f"{value:.2g} ± {stderr:.1g}"
+    digits = max(0, -math.floor(math.log10(stderr)))
+    return f"{value:.{digits}f}({round(stderr * 10**digits)})"
 
 
 STUDY = Study(
     question="How do the bias and the variance of each estimator compare, per layer, as a small network learns digits?",
-    cells=cells(("init", "early", "late"), draws=32_768, measured=4),
+    cells=cells(("init", "early", "late"), draws=65_536, measured=4),
     smoke=cells(("init",), draws=512, measured=1),
 )
