@@ -166,7 +166,7 @@ def check(
 ) -> None:
     """Test what an estimator claims; exit code 1 where a claim fails."""
     with _reported(debug):
-        from estimlab.listing import build_estimator
+        from estimlab.loading import build_estimator
 
         estimator = build_estimator(target, settings or [])
         from estimlab.checks import check_estimator

@@ -1,4 +1,9 @@
-"""Every shape annotation is executed while the tests run."""
+"""Every shape annotation is executed while the tests run, on one thread per process."""
+
+import os
+
+for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[_variable] = "1"  # before numpy or torch is imported: as many processes as cores run side by side
 
 import pytest
 from jaxtyping import install_import_hook

@@ -27,7 +27,8 @@ class Antithetic(Estimator):
     """One main pass and, for each layer, a twin that takes the mirrored state ``u > 1 - p`` there and goes on alone.
 
     With the main value f and the twin's value f', layer k's pre-activations receive ``(f - f') * coefficient``.
-    Unbiased in all layers; uses values of the objective only. Cost: a tail of passes above each layer, quadratic in depth.
+    Unbiased in all layers; uses values of the objective only. Cost: a tail of passes above each layer, quadratic in
+    depth.
 
     Attributes:
         tails: whether twins draw noise of their own above their layer, or share the main pass's uniforms.

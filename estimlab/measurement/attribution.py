@@ -102,13 +102,8 @@ class _Attribution:
         self.factors = [u.gap * estimator.derivative_moments(a, u.law)[0] for u, a in zip(units, layers.a, strict=True)]
 
     def compute(self) -> dict[int, dict[str, Tensor]]:
-        targets = self.layers.problem.targets
-        if targets is None:
-            self._target(None, torch.arange(self.batch, device=self.marginals[0].device))
-        else:
-            distinct, group = torch.unique(targets, dim=0, return_inverse=True)
-            for number, target in enumerate(distinct):
-                self._target(target, torch.nonzero(group == number)[:, 0])
+        for target, examples in self.layers.problem.distinct_targets:
+            self._target(target, examples)
         return self.result
 
     def _target(self, target: Tensor | None, examples: Tensor) -> None:

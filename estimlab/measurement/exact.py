@@ -28,8 +28,8 @@ def exact_moments(
     """Mean and variance of one draw, exactly (our derivation).
 
     The backward pass of a hard-forward estimator is a product of diagonal factors J and stage Jacobians A along the
-    state path, so its moments obey a recursion over the states of one layer at a time. With ``b_L(x)`` the gradient of the
-    objective's extension at x, ``beta = E[b | x]`` and ``B = E[b b' | x]``,
+    state path, so its moments obey a recursion over the states of one layer at a time. With ``b_L(x)`` the gradient of
+    the objective's extension at x, ``beta = E[b | x]`` and ``B = E[b b' | x]``,
 
         E[delta_k | x] = sum_y P(y | x) J(y) * beta_k(y),      beta_{k-1}(x) = A' E[delta_k | x],
         M_k(x) = sum_y P(y | x) (J J')(y) * B_k(y),             B_{k-1}(x) = A' M_k(x) A.
@@ -73,7 +73,7 @@ def require_hard_forward(estimator: Estimator, who: str) -> HardForward:
 
 def _check_budget(problem: Problem, max_seconds: float) -> None:
     widths = [site.size for site in problem.sites]
-    targets = 1 if problem.targets is None else len(torch.unique(problem.targets, dim=0))
+    targets = len(problem.distinct_targets)
     pairs = sum(2 ** (m + n) for m, n in pairwise(widths)) + problem.batch * 2 ** widths[0]
     columns = 2 * max(widths) ** 2 + 2 * max(widths)
     flops = 2.0 * pairs * columns * targets
@@ -95,13 +95,8 @@ class _Moments:
 
     def compute(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Mean and variance of one draw of the batch's gradient, per block."""
-        targets = self.layers.problem.targets
-        if targets is None:
-            self._target(None, torch.arange(self.batch, device=self.marginals[0].device))
-        else:
-            distinct, group = torch.unique(targets, dim=0, return_inverse=True)
-            for number, target in enumerate(distinct):
-                self._target(target, torch.nonzero(group == number)[:, 0])
+        for target, examples in self.layers.problem.distinct_targets:
+            self._target(target, examples)
         return self.mean, self.variance
 
     def _target(self, target: Tensor | None, examples: Tensor) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
@@ -64,12 +65,26 @@ class Problem:
         """Device of the network."""
         return next(self.network.parameters()).device
 
+    @cached_property
+    def distinct_targets(self) -> tuple[tuple[Tensor | None, Int[Tensor, " examples"]], ...]:
+        """Each distinct target with the numbers of its examples; one entry, None, where there are no targets.
+
+        Value tables of exact recursions depend on the target, so their cost is counted in distinct targets.
+        """
+        if self.targets is None:
+            return ((None, torch.arange(self.batch, device=self.device)),)
+        dim = None if self.targets.ndim == 1 else 0  # torch.unique sorts numbers faster than rows
+        distinct, group = torch.unique(self.targets, dim=dim, return_inverse=True)
+        return tuple((target, torch.nonzero(group == number)[:, 0]) for number, target in enumerate(distinct))
+
     def value(self, output: Tensor) -> Float[Tensor, " batch"]:
         """The objective at a network output, one value per example."""
         return self.objective(output, self.targets)
 
     def to(self, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Problem:
-        """A copy, network included, in another floating type or on another device."""
+        """The problem in another floating type or on another device: itself where it is there already, else a copy."""
+        if dtype in (None, self.dtype) and (device is None or torch.device(device) == self.device):
+            return self
 
         def move(tensor: Tensor | None) -> Tensor | None:
             if tensor is None:

@@ -41,9 +41,9 @@ OBJECTIVES: dict[str, type[Objective]] = {
 
 
 def build_problem(content: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> Problem:
-    """The problem of a manifest entry's content and its tensors: inputs, targets, and one parameter per block."""
+    """The problem of a manifest entry's content and its tensors: inputs and targets where it has any, and the blocks."""
     network = build_network(content)
-    parameters = {name: tensor for name, tensor in arrays.items() if name not in ("inputs", "targets")}
+    parameters = {name: arrays[name] for name, _ in network.named_parameters()}
     network.load_state_dict(parameters, assign=True)
     return Problem(network.eval(), build_objective(content["objective"]), arrays.get("inputs"), arrays.get("targets"))
 

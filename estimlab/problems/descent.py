@@ -58,11 +58,12 @@ def exact_descent(
 
 
 def _check(problem: Problem, steps: int, learning_rate: float) -> None:
-    if problem.dtype != torch.float64:
-        raise EstimlabError(
-            f"exact_descent needs a network in float64, this one is {problem.dtype}: an exact gradient is worth no more "
-            "than the numbers it changes. Use problem.to(dtype=torch.float64), and train that copy."
-        )
+    for name, parameter in problem.network.named_parameters():
+        if parameter.dtype != torch.float64:
+            raise EstimlabError(
+                f"exact_descent needs a network in float64, {name!r} is {parameter.dtype}: an exact gradient is worth no "
+                "more than the numbers it changes. Use problem.to(dtype=torch.float64), and train that copy."
+            )
     if steps < 0:
         raise EstimlabError(f"exact_descent(steps={steps}): the number of steps must be 0 or more.")
     if not (math.isfinite(learning_rate) and learning_rate > 0):

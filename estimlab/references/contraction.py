@@ -105,10 +105,10 @@ class HalfTable:
         cls, high: Float[Tensor, "h rows"], low: Float[Tensor, "h rows"], name: str, workspace: Workspace
     ) -> HalfTable:
         """Build both quarters and write their outer product into a buffer of the given name."""
-        quarter = len(high) // 2
+        quarter = len(high) // 2 if len(high) > 4 else 0  # small tables are not worth the splitting
         first = ProductTable.build(high[:quarter], low[:quarter])
         second = ProductTable.build(high[quarter:], low[quarter:])
-        if quarter == 0:
+        if quarter == 0:  # the first quarter is the empty table, 1
             return cls(first, second, second.table)
         shape = (len(first.table), len(second.table), high.shape[1])
         table = torch.mul(first.table[:, None], second.table, out=workspace.empty(name, shape, high))

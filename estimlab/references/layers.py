@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import final
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from estimlab.errors import EstimlabError
@@ -47,7 +46,7 @@ class LayerwiseEnumeration(Reference):
 
     def plan(self, problem: Problem) -> Plan:
         """States, flops, bytes and estimated seconds, without doing the work."""
-        return plan_enumeration(problem, len(_distinct(problem)[0] or [None]), self.block_rows)
+        return plan_enumeration(problem, len(problem.distinct_targets), self.block_rows)
 
     def gradient(self, problem: Problem, force: bool = False) -> Gradient:
         """The exact gradient; ``force=True`` ignores the budget."""
@@ -74,14 +73,6 @@ def require_chain(problem: Problem, who: str) -> None:
     problem.check_independent()
 
 
-def _distinct(problem: Problem) -> tuple[list[Tensor] | None, Int[Tensor, " batch"]]:
-    """The distinct targets (None where there are none) and the number of each example's target."""
-    if problem.targets is None:
-        return None, torch.zeros(problem.batch, dtype=torch.long, device=problem.device)
-    distinct, index = torch.unique(problem.targets, dim=0, return_inverse=True)
-    return list(distinct), index
-
-
 @dataclass(eq=False)
 class _Sweep:
     """One computation: value tables from the head down, marginals from the data up, then every block's gradient."""
@@ -97,9 +88,8 @@ class _Sweep:
         assert isinstance(problem.network, Chain)
         self.chain, self.sites, self.depth = problem.network, problem.sites, len(problem.sites)
         self.like = torch.empty(0, dtype=problem.dtype, device=problem.device)
-        self.workspace = Workspace()
-        self.targets, self.group = _distinct(problem)
-        self.groups = len(self.targets) if self.targets is not None else 1
+        self.workspace, self.kept = Workspace(), dict[int, tuple[Tensor, LayerTables]]()
+        self.groups = problem.distinct_targets
         self.values: list[Tensor] = []  # per layer, (targets, states)
         self.signals: list[Tensor] = []  # per layer k >= 1, dV/da, (targets, states below, units); layer 0 per example
         self.marginals: list[Tensor] = []  # per layer, (targets, states)
@@ -108,7 +98,7 @@ class _Sweep:
     def values_down(self) -> None:
         """V_L, ..., V_1 on all states, V_0 on the examples, and their derivatives by the pre-activations."""
         self.data = self.chain.stages[0](self.problem.inputs).flatten(1)
-        self.values = [self._head_values()]
+        self.values = [self._head_values()]  # and, from the data up, the marginal of the first layer
         for k in range(self.depth - 1, 0, -1):
             value, signal = self._layer_down(k, self.values[0])
             self.values.insert(0, value)
@@ -116,11 +106,10 @@ class _Sweep:
         self._data_down()
 
     def marginals_up(self) -> None:
-        """pi_1, ..., pi_L, each summed over the examples of a target and divided by the number of examples."""
-        self.marginals = [self._data_up()]
+        """pi_2, ..., pi_L, each summed over the examples of a target and divided by the number of examples."""
         for k in range(1, self.depth):
             below = self.marginals[-1]
-            total = below.new_zeros(self.groups, 2 ** self.sites[k].size)
+            total = below.new_zeros(len(self.groups), 2 ** self.sites[k].size)
             for rows in row_blocks(below.shape[1], self.block_rows):
                 self._tables(k, rows)[1].add_marginal(below[:, rows], total)
             self.marginals.append(total)
@@ -143,15 +132,13 @@ class _Sweep:
 
     def _objective(self, states: Tensor) -> Float[Tensor, "targets rows"]:
         output = self.chain.head(states)
-        if self.targets is None:
-            return self.problem.objective(output, None)[None]
-        return torch.stack([self.problem.objective(output, t.expand(len(output), *t.shape)) for t in self.targets])
+        return torch.stack([self.problem.objective(output, _repeat(target, output)) for target, _ in self.groups])
 
     def _layer_down(self, k: int, above: Tensor) -> tuple[Tensor, Tensor]:
         law = self.sites[k].units.law
         rows = 2 ** self.sites[k - 1].size
-        value = above.new_empty(self.groups, rows)
-        signal = above.new_empty(self.groups, rows, self.sites[k].size)
+        value = above.new_empty(len(self.groups), rows)
+        signal = above.new_empty(len(self.groups), rows, self.sites[k].size)
         for block in row_blocks(rows, self.block_rows):
             a, tables = self._tables(k, block)
             value[:, block], difference = tables.value_and_difference(above)
@@ -159,25 +146,20 @@ class _Sweep:
         return value, signal
 
     def _data_down(self) -> None:
+        """Objective and derivative of the examples, and the marginals of the first layer."""
         self.expected, signal = self.data.new_empty(len(self.data)), torch.empty_like(self.data)
+        marginal = self.data.new_zeros(len(self.groups), 2 ** self.sites[0].size)
         law = self.sites[0].units.law
-        for group, examples, tables in self._data_tables():
-            value, difference = tables.value_and_difference(self.values[0][group : group + 1])
-            self.expected[examples] = value[0]
-            signal[examples] = difference[0] * law.density(self.data[examples])
+        for group, (_, members) in enumerate(self.groups):
+            for examples in members.split(self.block_rows):
+                tables = LayerTables.build(law, self.data[examples], self.workspace)
+                weights = self.data.new_full((1, len(examples)), 1 / self.problem.batch)
+                tables.add_marginal(weights, marginal[group : group + 1])
+                value, difference = tables.value_and_difference(self.values[0][group : group + 1])
+                self.expected[examples] = value[0]
+                signal[examples] = difference[0] * law.density(self.data[examples])
         self.signals.insert(0, signal)
-
-    def _data_up(self) -> Float[Tensor, "targets states"]:
-        marginal = self.data.new_zeros(self.groups, 2 ** self.sites[0].size)
-        for group, examples, tables in self._data_tables():
-            weights = self.data.new_full((1, len(examples)), 1 / self.problem.batch)
-            tables.add_marginal(weights, marginal[group : group + 1])
-        return marginal
-
-    def _data_tables(self) -> Iterator[tuple[int, Tensor, LayerTables]]:
-        for group in range(self.groups):
-            for examples in torch.nonzero(self.group == group)[:, 0].split(self.block_rows):
-                yield group, examples, LayerTables.build(self.sites[0].units.law, self.data[examples], self.workspace)
+        self.marginals = [marginal]
 
     def _head_gradient(self) -> None:
         for rows in row_blocks(2 ** self.sites[-1].size, 1 << 14):
@@ -204,5 +186,16 @@ class _Sweep:
         return state_table(self.sites[k].units, self.sites[k].shape, self.like, rows.start, rows.stop)
 
     def _tables(self, k: int, rows: slice) -> tuple[Tensor, LayerTables]:
+        """Pre-activations and tables of a block of rows; a layer that is one block keeps its own."""
+        if k in self.kept:
+            return self.kept[k]
+        whole = rows == slice(0, 2 ** self.sites[k - 1].size)
         a = self.chain.stages[k](self._states(k - 1, rows)).flatten(1)
-        return a, LayerTables.build(self.sites[k].units.law, a, self.workspace)
+        tables = LayerTables.build(self.sites[k].units.law, a, Workspace() if whole else self.workspace)
+        if whole:
+            self.kept[k] = a, tables
+        return a, tables
+
+
+def _repeat(target: Tensor | None, like: Tensor) -> Tensor | None:
+    return None if target is None else target.expand(len(like), *target.shape)

@@ -180,6 +180,8 @@ def import_study(path: Path) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     setattr(module, _SOURCE, (path, changed))
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # modules beside a study can be imported, as beside any script
     # Registered before it runs, as dataclasses and pickle look the module up by its name.
     sys.modules[name] = module
     try:

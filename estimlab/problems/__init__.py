@@ -1,0 +1,51 @@
+"""The frozen suite: small networks at several stages of training, each with its exact gradient.
+
+A problem is cited by name and version, ``"toy-late/v1"``, and never changes: an improvement is a new version. What is
+read is checked against a hash of its content.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from estimlab.problems.suite import Description, published, suite_of
+
+if TYPE_CHECKING:  # listing the names needs no torch
+    from estimlab.model.problem import Problem
+    from estimlab.problems.descent import exact_descent
+    from estimlab.references.base import Gradient
+
+__all__ = ["Description", "cite", "describe", "exact_descent", "load", "names", "truth"]
+
+
+def names() -> tuple[str, ...]:
+    """Names of all problems, each with its version."""
+    return tuple(name for suite in published() for name in suite.names)
+
+
+def describe(name: str) -> Description:
+    """What a problem is: one sentence, widths, noise law, coding, objective, stage of training, hash."""
+    return suite_of(name).describe(name)
+
+
+def load(name: str) -> Problem:
+    """The problem of this name and version, in float64; a fresh network at every call, which may be trained."""
+    return suite_of(name).load(name)
+
+
+def truth(name: str) -> Gradient:
+    """The exact gradient of a problem, as it was stored when the problem was made."""
+    return suite_of(name).truth(name)
+
+
+def cite(name: str) -> str:
+    """The name for a paper: name, version and the first 12 digits of the content's hash."""
+    return f"estimlab problem {name} (sha256 {describe(name).sha256[:12]})"
+
+
+def __getattr__(name: str) -> object:
+    if name == "exact_descent":
+        from estimlab.problems.descent import exact_descent
+
+        return exact_descent
+    raise AttributeError(f"module 'estimlab.problems' has no attribute {name!r}")
