@@ -21,6 +21,8 @@ SMOOTH_LAWS = LAWS[:2]
 CODINGS = ((-1.0, 1.0), (0.0, 1.0), (-0.5, 2.0))
 F64 = torch.float64
 
+torch.set_num_threads(1)  # tensors are tiny here, and threads that wait for one another take ten times as long
+
 
 def examples(count: int) -> settings:
     """Hypothesis settings: a fixed sequence of examples, a fresh one under --vary-seed."""

@@ -82,9 +82,9 @@ class ActivationEstimator(Estimator):
     ) -> Float[Tensor, "*shape"]:
         """The states (or relaxed states), differentiable by the estimator's rule."""
 
-    def cuts(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> list[Float[Tensor, "*shape"]]:
-        """Where the state or its derivative jumps or has a kink, as a function of the uniform."""
-        return [law.cdf(a)]
+    def kinks(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> list[Float[Tensor, "*shape"]]:
+        """Uniforms, beside P(high), at which the state or its derivative jumps or has a kink; none by default."""
+        return []
 
     def surrogate(self, problem: Problem, noise: Noise) -> Float[Tensor, " batch"]:
         """The objective of one pass through the network."""
@@ -92,8 +92,9 @@ class ActivationEstimator(Estimator):
         degree = math.inf if self.reads_uniform else 0
         for k, site in enumerate(problem.sites):
             a, carry = network.preactivation(k, carry)
-            law = site.units.law
-            u = noise.uniform(k, 0, law.cdf(a.detach()), self.cuts(a.detach(), law), degree)
+            fixed, law = a.detach(), site.units.law
+            p = law.cdf(fixed)
+            u = noise.uniform(k, 0, p, [p, *self.kinks(fixed, law)], degree)
             carry = network.advance(k, carry, self.activate(a, u, site.units))
         return problem.value(network.output(carry))
 
@@ -141,7 +142,8 @@ class HardForward(ActivationEstimator):
         Where the factor reads the uniform, by a double-exponential quadrature over the uniforms that lead to the bit.
         """
         if self.reads_uniform:
-            return conditional_moments(lambda bit, u: self.derivative(a, bit, u, law), law.cdf(a), self.cuts(a, law))
+            p = law.cdf(a)
+            return conditional_moments(lambda bit, u: self.derivative(a, bit, u, law), p, [p, *self.kinks(a, law)])
         hidden = torch.full_like(a, math.nan)  # a factor that reads the uniform without saying so shows as NaN
         mean = torch.stack([self.derivative(a, torch.full_like(a, b), hidden, law) for b in (0.0, 1.0)])
         return mean, mean * mean

@@ -28,13 +28,12 @@ def _check_temperature(who: str, temperature: float) -> None:
         )
 
 
-def _relaxation_cuts(a: Tensor, law: NoiseLaw, temperature: float) -> list[Tensor]:
-    """The state's jump, and for laws of bounded support the kinks of the relaxation and of the quantile."""
-    cuts = [law.cdf(a)]
-    if isinstance(law, Uniform | Triangular):
-        reach = temperature * law.scale
-        cuts += [law.cdf(a - reach), law.cdf(a + reach), torch.full_like(a, 0.5)]
-    return cuts
+def _relaxation_kinks(a: Tensor, law: NoiseLaw, temperature: float) -> list[Tensor]:
+    """For laws of bounded support, where the relaxation and the quantile have kinks."""
+    if not isinstance(law, Uniform | Triangular):
+        return []
+    reach = temperature * law.scale
+    return [law.cdf(a - reach), law.cdf(a + reach), torch.full_like(a, 0.5)]
 
 
 @final
@@ -57,9 +56,9 @@ class GumbelSoftmax(RelaxedForward):
     def __post_init__(self) -> None:
         _check_temperature("GumbelSoftmax", self.temperature)
 
-    def cuts(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> list[Float[Tensor, "*shape"]]:
-        """Kinks for laws of bounded support."""
-        return _relaxation_cuts(a, law, self.temperature)
+    def kinks(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> list[Float[Tensor, "*shape"]]:
+        """Those of the relaxation."""
+        return _relaxation_kinks(a, law, self.temperature)
 
     def activate(
         self, a: Float[Tensor, "*shape"], uniform: Float[Tensor, "*shape"], units: BinaryUnits
@@ -91,9 +90,9 @@ class STGumbelSoftmax(HardForward):
     def __post_init__(self) -> None:
         _check_temperature("STGumbelSoftmax", self.temperature)
 
-    def cuts(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> list[Float[Tensor, "*shape"]]:
-        """The state's jump, and kinks for laws of bounded support."""
-        return _relaxation_cuts(a, law, self.temperature)
+    def kinks(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> list[Float[Tensor, "*shape"]]:
+        """Those of the relaxation."""
+        return _relaxation_kinks(a, law, self.temperature)
 
     def derivative(
         self,

@@ -5,25 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call, grad
+from torch import Tensor
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator
+from estimlab.model.functional import per_draw_gradients
 from estimlab.model.problem import Problem
 from estimlab.randomness import Key, Noise, RecordingNoise, Request
-
-
-class _Draw(nn.Module):
-    """The surrogate as a module of the network's parameters, for a functional call."""
-
-    def __init__(self, problem: Problem, estimator: Estimator):
-        super().__init__()
-        self.network, self.problem, self.estimator = problem.network, problem, estimator
-
-    def forward(self, noise: Noise) -> tuple[Tensor, Tensor]:
-        value = self.estimator.surrogate(self.problem, noise)
-        return value.mean(), torch.as_tensor(noise.weight)
 
 
 def record(problem: Problem, estimator: Estimator) -> dict[Key, Request]:
@@ -55,21 +43,19 @@ def gradients(
         source: makes the noise of one draw from its tables.
         tables: what differs between draws, (draws, ...) per key.
     """
-    draw = _Draw(problem, estimator)
-    parameters = {f"network.{name}": p.detach() for name, p in problem.network.named_parameters()}
 
-    def surrogate(parameters: dict[str, Tensor], tables: Mapping[Key, Tensor]) -> tuple[Tensor, Tensor]:
-        return functional_call(draw, parameters, (source(tables),))
+    def surrogate(tables: Mapping[Key, Tensor]) -> tuple[Tensor, Tensor]:
+        noise = source(tables)
+        value = estimator.surrogate(problem, noise)
+        return value.mean(), torch.as_tensor(noise.weight)
 
-    per_draw = torch.vmap(grad(surrogate, has_aux=True), in_dims=(None, 0), randomness="error")
     try:
-        blocks, weights = per_draw(parameters, dict(tables))
+        return per_draw_gradients(problem.network, surrogate, tables)
     except RuntimeError as error:
         raise EstimlabError(
             f"{estimator!r} cannot be mapped over draws: {error}. A surrogate is written for one draw and in tensor "
             "operations: torch.where instead of `if`, no .item(), no in-place writes, no torch.rand (ask `noise`)."
         ) from error
-    return {name.removeprefix("network."): block for name, block in blocks.items()}, weights
 
 
 def elements_per_draw(problem: Problem, requests: Mapping[Key, Request]) -> int:

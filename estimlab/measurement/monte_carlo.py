@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator
+from estimlab.measurement.chunks import ChunkMoments, from_draws, from_rows, per_draw_gradients
 from estimlab.measurement.draws import elements_per_draw, gradients, record
 from estimlab.measurement.measurement import Groups, Measurement
+from estimlab.measurement.rows import capture, serves
 from estimlab.model.problem import Problem
 from estimlab.progress import track
-from estimlab.randomness import RandomStream, TableNoise
+from estimlab.randomness import Key, RandomStream, TableNoise
 from estimlab.references.base import Gradient, Reference
 from estimlab.references.layers import LayerwiseEnumeration
 
 GROUPS = 64
-CHUNK_ELEMENTS = 1 << 22
+CHUNK_ELEMENTS = 1 << 24
 
 
 def measure(
@@ -81,28 +83,27 @@ def _truth(problem: Problem, reference: Gradient | Reference | None) -> Gradient
 
 @dataclass(eq=False)
 class _Sampler:
+    """All draws of a measurement, chunk by chunk, by the fast path where it is valid."""
+
     problem: Problem
     estimator: Estimator
     truth: Gradient
     stream: RandomStream
     per_group: int
-    groups: Groups = field(init=False)
 
     def __post_init__(self) -> None:
         self.requests = record(self.problem, self.estimator)
         self.like = torch.empty(0, dtype=self.problem.dtype, device=self.problem.device)
-        count = torch.zeros(GROUPS, dtype=torch.float64)
-        mean = {n: torch.zeros(GROUPS, *v.shape, dtype=torch.float64) for n, v in self.truth.value.items()}
-        square = {n: torch.zeros_like(m) for n, m in mean.items()}
-        names = ("mean_cosine", "sign_correct")
-        per_draw = {layer: {n: torch.zeros_like(count) for n in names} for layer in self.problem.network.layers()}
-        self.groups = Groups(count, mean, square, per_draw)
+        self.layers = self.problem.network.layers()
+        self.reference = {name: value.to(self.problem.device) for name, value in self.truth.value.items()}
+        self.groups = _empty_groups(self.reference, self.layers)
+        self.by_rows = serves(self.problem) and self._rows_agree()
 
     def run(self) -> Groups:
-        """All draws, chunk by chunk."""
+        """All draws."""
         chunks = list(self._chunks())
         for group, start, stop in track(chunks, f"{self.estimator!r}", len(chunks)):
-            self._add(group, *self._draw(start, stop))
+            self._add(group, self._chunk(start, stop))
         return self.groups
 
     def _chunks(self) -> Iterator[tuple[int, int, int]]:
@@ -112,37 +113,59 @@ class _Sampler:
             for start in range(first, last, size):
                 yield group, start, min(start + size, last)
 
-    def _draw(self, start: int, stop: int) -> tuple[dict[str, Tensor], int]:
+    def _chunk(self, start: int, stop: int) -> ChunkMoments:
         tables = self.stream.tables(self.requests, start, stop, self.like)
-        draws, _ = gradients(self.problem, self.estimator, TableNoise, tables)
-        for name, block in draws.items():
+        captured = capture(self.problem, self.estimator, tables, stop - start) if self.by_rows else None
+        if captured is not None and self.problem.batch == 1:
+            moments = from_rows(captured, self.reference, self.layers)
+            self._check(moments.mean, start)
+            return moments
+        draws = self._gradients(tables) if captured is None else per_draw_gradients(captured)
+        self._check(draws, start)
+        return from_draws(draws, self.reference, self.layers)
+
+    def _gradients(self, tables: dict[Key, Tensor]) -> dict[str, Tensor]:
+        return gradients(self.problem, self.estimator, TableNoise, tables)[0]
+
+    def _rows_agree(self) -> bool:
+        """Whether draws folded into rows give the gradients of draws taken one by one, on the first eight."""
+        tables = self.stream.tables(self.requests, 0, 8, self.like)
+        captured = capture(self.problem, self.estimator, tables, 8)
+        if captured is None:
+            return False
+        one_by_one, folded = self._gradients(tables), per_draw_gradients(captured)
+        tolerance = 100 * torch.finfo(self.problem.dtype).eps
+        return all(
+            torch.allclose(folded[n], g, rtol=tolerance, atol=tolerance * float(g.abs().max()), equal_nan=True)
+            for n, g in one_by_one.items()
+        )
+
+    def _check(self, blocks: dict[str, Tensor], start: int) -> None:
+        for name, block in blocks.items():
             if not bool(torch.isfinite(block.sum())) and not bool(torch.isfinite(block).all()):
-                bad = int((~torch.isfinite(block.flatten(1))).any(1).nonzero()[0])
                 raise EstimlabError(
-                    f"{self.estimator!r}: draw {start + bad} (seed {self.stream.seed}) of the block {name!r} is NaN or "
-                    "infinite. Look for a division by a probability or a logarithm of zero."
+                    f"{self.estimator!r}: a draw from number {start} on (seed {self.stream.seed}) of the block "
+                    f"{name!r} is NaN or infinite. Look for a division by a probability or a logarithm of zero."
                 )
-        return {name: block.double().cpu() for name, block in draws.items()}, stop - start
 
-    def _add(self, group: int, draws: dict[str, Tensor], count: int) -> None:
+    def _add(self, group: int, chunk: ChunkMoments) -> None:
+        """Merge a chunk into its group (Chan, Golub & LeVeque 1979)."""
         before = self.groups.count[group].clone()
-        for name, block in draws.items():
-            mean = block.mean(0)
+        for name, mean in chunk.mean.items():
             shift = mean - self.groups.mean[name][group]
-            self.groups.mean[name][group] += shift * count / (before + count)
-            weight = before * count / (before + count)
-            self.groups.square[name][group] += ((block - mean) ** 2).sum(0) + shift**2 * weight
-        self.groups.count[group] += count
-        for layer, blocks in self.problem.network.layers().items():
-            self._add_per_draw(group, layer, torch.cat([draws[name].flatten(1) for name in blocks], 1))
+            self.groups.mean[name][group] += shift * chunk.count / (before + chunk.count)
+            weight = before * chunk.count / (before + chunk.count)
+            self.groups.square[name][group] += chunk.square[name] + shift**2 * weight
+        self.groups.count[group] += chunk.count
+        for layer, sums in chunk.per_draw.items():
+            for name, value in sums.items():
+                self.groups.per_draw[layer][name][group] += value
 
-    def _add_per_draw(self, group: int, layer: str, draws: Tensor) -> None:
-        blocks = self.problem.network.layers()[layer]
-        truth = torch.cat([self.truth.value[name].flatten().cpu() for name in blocks])
-        product = draws @ truth
-        norms = draws.norm(dim=1) * truth.norm()
-        cosine = torch.where(norms > 0, product / torch.where(norms > 0, norms, 1), 0)
-        known = truth != 0
-        right = (torch.sign(draws[:, known]) == torch.sign(truth[known])).double().mean(1)
-        self.groups.per_draw[layer]["mean_cosine"][group] += cosine.sum()
-        self.groups.per_draw[layer]["sign_correct"][group] += right.sum()
+
+def _empty_groups(truth: dict[str, Tensor], layers: dict[str, tuple[str, ...]]) -> Groups:
+    device = next(iter(truth.values())).device
+    count = torch.zeros(GROUPS, dtype=torch.float64, device=device)
+    mean = {name: value.new_zeros(GROUPS, *value.shape) for name, value in truth.items()}
+    square = {name: torch.zeros_like(value) for name, value in mean.items()}
+    per_draw = {layer: {n: torch.zeros_like(count) for n in ("mean_cosine", "sign_correct")} for layer in layers}
+    return Groups(count, mean, square, per_draw)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -100,11 +100,30 @@ class Problem:
         def pick(tensor: Tensor | None) -> Tensor | None:
             return None if tensor is None else tensor[index : index + 1]
 
-        return replace(self, inputs=pick(self.inputs), targets=pick(self.targets), expected=pick(self.expected))
+        return self._with(inputs=pick(self.inputs), targets=pick(self.targets), expected=pick(self.expected))
+
+    def repeated(self, times: int) -> Problem:
+        """The problem of all examples, one after the other, the given number of times; the network is shared."""
+
+        def repeat(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.repeat(times, *(1,) * (tensor.ndim - 1))
+
+        empty = torch.empty(1, 0, dtype=self.dtype, device=self.device)  # tells the batch to a network without input
+        inputs = empty if self.inputs is None else self.inputs
+        return self._with(inputs=repeat(inputs), targets=repeat(self.targets), expected=repeat(self.expected))
 
     def with_expected(self, expected: Float[Tensor, " batch"]) -> Problem:
         """The same problem with the expected objective of each example attached."""
-        return replace(self, expected=expected.to(dtype=self.dtype, device=self.device))
+        data = {"inputs": self.inputs, "targets": self.targets}
+        return self._with(**data, expected=expected.to(dtype=self.dtype, device=self.device))
+
+    def _with(self, **data: Tensor | None) -> Problem:
+        """The same network and sites on data made of the present data: nothing to check again."""
+        derived = object.__new__(Problem)
+        values = {"network": self.network, "objective": self.objective, "sites": self.sites, **data}
+        for name, value in values.items():
+            object.__setattr__(derived, name, value)
+        return derived
 
     def check_finite(self) -> None:
         """Raise where a parameter, an input or a floating target is NaN or infinite."""

@@ -41,7 +41,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
 
 
 def build_problem(content: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> Problem:
-    """The problem of a manifest entry's content and its tensors: inputs and targets where it has any, and the blocks."""
+    """The problem of a manifest entry's content and its tensors: inputs, targets (or neither) and blocks."""
     network = build_network(content)
     parameters = {name: arrays[name] for name, _ in network.named_parameters()}
     network.load_state_dict(parameters, assign=True)

@@ -61,8 +61,8 @@ def _check(problem: Problem, steps: int, learning_rate: float) -> None:
     for name, parameter in problem.network.named_parameters():
         if parameter.dtype != torch.float64:
             raise EstimlabError(
-                f"exact_descent needs a network in float64, {name!r} is {parameter.dtype}: an exact gradient is worth no "
-                "more than the numbers it changes. Use problem.to(dtype=torch.float64), and train that copy."
+                f"exact_descent needs a network in float64, {name!r} is {parameter.dtype}: an exact gradient is worth "
+                "no more than the numbers it changes. Use problem.to(dtype=torch.float64), and train that copy."
             )
     if steps < 0:
         raise EstimlabError(f"exact_descent(steps={steps}): the number of steps must be 0 or more.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -109,7 +110,7 @@ def random_quadratic() -> dict[str, Any]:
 
 def linear_stages(*widths: int) -> tuple[Any, ...]:
     """Linear stages of these widths, the first the input's."""
-    return tuple(("Linear", below, above) for below, above in zip(widths, widths[1:], strict=False))
+    return tuple(("Linear", below, above) for below, above in pairwise(widths))
 
 
 LOGISTIC: tuple[str, dict[str, Any]] = ("LogisticLoss", {})
