@@ -28,6 +28,7 @@ _HOMES = {
     "estimlab.references.base": ("Reference", "Gradient"),
     "estimlab.references.layers": ("LayerwiseEnumeration",),
     "estimlab.references.paths": ("PathEnumeration",),
+    "estimlab.references.monte_carlo": ("MonteCarloReference",),
     "estimlab.estimators.base": ("Estimator", "HardForward", "RelaxedForward", "Cost"),
     "estimlab.estimators.activation": ("BinaryActivation",),
     "estimlab.estimators.straight_through": ("StraightThrough",),

@@ -1,7 +1,8 @@
 """How a problem lies on disk: one npz file of arrays, one manifest for all, one hash over the content.
 
 The hash is taken over names, dtypes, shapes and values of the arrays and over the canonical JSON of the content (the
-architecture), not over the zip file: it survives another compression, and finds a changed bit wherever it is.
+architecture), not over the zip file: it survives another compression, and finds a changed
+bit of any value.
 """
 
 from __future__ import annotations
@@ -39,11 +40,11 @@ def _canonical(value: Any) -> bytes:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """An npz file whose bytes depend on the arrays alone (``np.savez`` writes the time of day)."""
+    """An npz file whose bytes depend on the arrays alone (``np.savez`` does not promise it), in their order."""
     with zipfile.ZipFile(path, "w") as archive:
-        for name in sorted(arrays):
+        for name, array in arrays.items():
             buffer = io.BytesIO()
-            np.lib.format.write_array(buffer, arrays[name], version=(1, 0), allow_pickle=False)
+            np.lib.format.write_array(buffer, array, version=(1, 0), allow_pickle=False)
             member = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
             member.create_system, member.external_attr = 3, 0o644 << 16
             archive.writestr(member, buffer.getvalue(), zipfile.ZIP_DEFLATED, 9)

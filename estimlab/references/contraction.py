@@ -12,7 +12,7 @@ with a 2^h2 x R matrix; its derivative and the marginal of y are two more produc
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -54,39 +54,38 @@ class Workspace:
 
 @dataclass(frozen=True, eq=False)
 class ProductTable:
-    """Probabilities of all joint states of a few independent units, per row.
+    """Probabilities of all joint states of a few independent units, per row; units may have any number of states.
 
     Attributes:
-        high: P(high), of shape (h, rows).
-        low: P(low), of the same shape; not formed as ``1 - high``, which would lose small probabilities.
-        levels: the tables of the first 0, 1, ..., h units, the last of shape (2^h, rows).
+        units: probabilities of each unit, (its states, rows). That of a low state is not formed as ``1 - high``, which
+            would lose small probabilities.
+        levels: the tables of the first 0, 1, ... units, the last of all; (joint states, rows).
     """
 
-    high: Float[Tensor, "h rows"]
-    low: Float[Tensor, "h rows"]
+    units: Sequence[Float[Tensor, "_ rows"]]
     levels: tuple[Tensor, ...]
 
     @classmethod
-    def build(cls, high: Float[Tensor, "h rows"], low: Float[Tensor, "h rows"]) -> ProductTable:
-        """Multiply the units in one by one."""
-        levels = [high.new_ones(1, high.shape[1])]
-        for p, q in zip(high, low, strict=True):
-            levels.append(torch.stack((levels[-1] * q, levels[-1] * p), 1).flatten(0, 1))
-        return cls(high, low, tuple(levels))
+    def build(cls, units: Sequence[Float[Tensor, "_ rows"]], ones: Float[Tensor, "1 rows"]) -> ProductTable:
+        """Multiply the units in one by one, starting from the empty table, one."""
+        levels = [ones]
+        for unit in units:
+            levels.append((levels[-1][:, None] * unit).flatten(0, 1))
+        return cls(units, tuple(levels))
 
     @property
     def table(self) -> Float[Tensor, "states rows"]:
         """The joint probabilities."""
         return self.levels[-1]
 
-    def difference(self, cotangent: Float[Tensor, "targets states rows"]) -> Float[Tensor, "targets h rows"]:
-        """``d<cotangent, table>/dP(high) - d/dP(low)`` for each unit: the value with it high minus that with it low."""
+    def derivatives(self, cotangent: Float[Tensor, "targets states rows"]) -> list[Float[Tensor, "targets _ rows"]]:
+        """``d<cotangent, table> / dP(unit in state s)`` for each unit: its conditional value given that state."""
         g, result = cotangent, []
-        for p, q, level in zip(self.high.flip(0), self.low.flip(0), self.levels[-2::-1], strict=True):
-            low, high = g.unflatten(1, (-1, 2)).unbind(2)
-            result.append(((high - low) * level).sum(1))
-            g = torch.addcmul(low * q, high, p)
-        return torch.stack(result[::-1], 1) if result else g[:, :0]
+        for unit, level in zip(reversed(self.units), self.levels[-2::-1], strict=True):
+            g = g.unflatten(1, (-1, len(unit)))
+            result.append((g * level[:, None]).sum(1))
+            g = (g * unit).sum(2)
+        return result[::-1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,24 +101,27 @@ class HalfTable:
 
     @classmethod
     def build(
-        cls, high: Float[Tensor, "h rows"], low: Float[Tensor, "h rows"], name: str, workspace: Workspace
+        cls,
+        units: Sequence[Float[Tensor, "_ rows"]],
+        ones: Float[Tensor, "1 rows"],
+        name: str,
+        workspace: Workspace,
     ) -> HalfTable:
         """Build both quarters and write their outer product into a buffer of the given name."""
-        quarter = len(high) // 2 if len(high) > 4 else 0  # small tables are not worth the splitting
-        first = ProductTable.build(high[:quarter], low[:quarter])
-        second = ProductTable.build(high[quarter:], low[quarter:])
+        quarter = len(units) // 2 if len(units) > 4 else 0  # small tables are not worth the splitting
+        first, second = ProductTable.build(units[:quarter], ones), ProductTable.build(units[quarter:], ones)
         if quarter == 0:  # the first quarter is the empty table, 1
             return cls(first, second, second.table)
-        shape = (len(first.table), len(second.table), high.shape[1])
-        table = torch.mul(first.table[:, None], second.table, out=workspace.empty(name, shape, high))
+        shape = (len(first.table), len(second.table), ones.shape[1])
+        table = torch.mul(first.table[:, None], second.table, out=workspace.empty(name, shape, ones))
         return cls(first, second, table.flatten(0, 1))
 
     def contract(
         self, cotangent: Float[Tensor, "targets states rows"]
-    ) -> tuple[Float[Tensor, "targets rows"], Float[Tensor, "targets h rows"]]:
-        """``<cotangent, table>`` per row, and for each unit its value high minus low."""
+    ) -> tuple[Float[Tensor, "targets rows"], list[Float[Tensor, "targets _ rows"]]]:
+        """``<cotangent, table>`` per row, and for each unit its conditional value given each state."""
         if len(self.first.table) == 1:
-            return (cotangent * self.table).sum(1), self.second.difference(cotangent)
+            return (cotangent * self.table).sum(1), self.second.derivatives(cotangent)
         u, v = self.first.table, self.second.table
         g = cotangent.unflatten(1, (len(u), len(v)))
         by_first = torch.mul(g[:, :, 0], v[0])
@@ -128,8 +130,8 @@ class HalfTable:
         by_second = torch.mul(g[:, 0], u[0])
         for i in range(1, len(u)):
             by_second.addcmul_(g[:, i], u[i])
-        difference = torch.cat((self.first.difference(by_first), self.second.difference(by_second)), 1)
-        return (by_first * u).sum(1), difference
+        derivatives = [*self.first.derivatives(by_first), *self.second.derivatives(by_second)]
+        return (by_first * u).sum(1), derivatives
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,25 +147,37 @@ class LayerTables:
 
     @classmethod
     def build(cls, law: NoiseLaw, a: Float[Tensor, "rows units"], workspace: Workspace | None = None) -> LayerTables:
-        """From the pre-activations of a block of rows."""
-        workspace = Workspace() if workspace is None else workspace
+        """Binary units, from the pre-activations of a block of rows."""
         columns = a.T.contiguous()
-        high, low = law.cdf(columns), law.cdf(-columns)
-        half = len(columns) // 2
-        first = HalfTable.build(high[:half], low[:half], "first", workspace)
-        return cls(first, HalfTable.build(high[half:], low[half:], "second", workspace), workspace)
+        return cls.categorical(torch.stack((law.cdf(-columns), law.cdf(columns)), 1).unbind(0), workspace)
+
+    @classmethod
+    def categorical(cls, units: Sequence[Float[Tensor, "_ rows"]], workspace: Workspace | None = None) -> LayerTables:
+        """Units of any number of states (a spiking unit over T steps has 2^T), from their probabilities."""
+        workspace = Workspace() if workspace is None else workspace
+        ones, half = torch.ones_like(units[0][:1]), len(units) // 2
+        first = HalfTable.build(units[:half], ones, "first", workspace)
+        return cls(first, HalfTable.build(units[half:], ones, "second", workspace), workspace)
 
     def value_and_difference(
         self, values: Float[Tensor, "targets states"]
     ) -> tuple[Float[Tensor, "targets rows"], Float[Tensor, "targets rows units"]]:
-        """``sum_y P(y) values(y)`` and, per unit, ``E[values | unit high] - E[values | unit low]``; two products."""
+        """``sum_y P(y) values(y)`` and, per binary unit, ``E[values | unit high] - E[values | unit low]``."""
+        value, conditional = self.value_and_conditionals(values)
+        low, high = torch.stack(conditional, 3).unbind(1)
+        return value, high - low
+
+    def value_and_conditionals(
+        self, values: Float[Tensor, "targets states"]
+    ) -> tuple[Float[Tensor, "targets rows"], list[Float[Tensor, "targets _ rows"]]]:
+        """``sum_y P(y) values(y)`` and, per unit, ``E[values | unit in state s]``; two products."""
         u, v = self.first.table, self.second.table
         matrix = values.reshape(-1, len(u), len(v))
         inner = self._product("inner", matrix.flatten(0, 1), v)
         outer = self._product("outer", matrix.mT.flatten(0, 1), u)
         value, first = self.first.contract(inner.unflatten(0, (-1, len(u))))
         _, second = self.second.contract(outer.unflatten(0, (-1, len(v))))
-        return value, torch.cat((first, second), 1).mT
+        return value, [*first, *second]
 
     def add_marginal(self, weights: Float[Tensor, "targets rows"], total: Float[Tensor, "targets states"]) -> None:
         """Add ``sum_rows weights(row) P(y | row)`` to the total; one product."""

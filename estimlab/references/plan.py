@@ -51,15 +51,16 @@ class Plan:
             )
 
 
-def plan_enumeration(problem: Problem, targets: int, block_rows: int) -> Plan:
+def plan_enumeration(problem: Problem, block_rows: int, item_bytes: int = 8) -> Plan:
     """Cost of the value, the derivative and the marginal of every layer pair."""
+    targets = len(problem.distinct_targets)
     widths = [site.size for site in problem.sites]
     shared = sum(2 ** (below + above) for below, above in pairwise(widths))
     first = problem.batch * 2 ** widths[0]
     flops = 2.0 * PRODUCTS_PER_PAIR * (shared * targets + first)
     per_state = 3 * targets + 2 + max(widths) * (targets + 3)
     half_tables = 2 ** ((max(widths) + 1) // 2) * (4 + 3 * targets) * min(block_rows, 2 ** max(widths))
-    size = 8.0 * (sum(2**n for n in widths) * per_state + half_tables)
+    size = float(item_bytes) * (sum(2**n for n in widths) * per_state + half_tables)
     return Plan(2 ** max(widths), shared + first, targets, flops, size, flops / product_rate(problem.device.type))
 
 

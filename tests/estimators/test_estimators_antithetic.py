@@ -112,7 +112,7 @@ def test_a_constant_leaves_every_draw_unchanged(estimator):
 
 def test_a_constant_does_not_leave_reinforce_unchanged():
     plain, more = (draw(one_layer(f=f), el.Reinforce(), 0.2, 0.4) for f in (objective, raised))
-    assert not torch.allclose(plain, more, rtol=1)
+    assert float((more / plain).abs().min()) > 10
     same = draw(one_layer(f=raised), el.Reinforce(64.0), 0.2, 0.4)
     assert torch.equal(same, plain)
 
@@ -131,8 +131,7 @@ def test_tails_differ_in_deep_networks_and_not_in_shallow_ones(estimator):
 def test_common_tails_of_a_twin_in_the_same_state_contribute_nothing():
     """Where the twin's state equals the main one, common uniforms carry both through the same future."""
     problem = networks.classification((2, 1, 2), batch=1, scale=0.3)
-    a = problem.network.stages[0](problem.inputs)
-    p = float(torch.sigmoid(a))
+    p = float(torch.sigmoid(problem.network.stages[0](problem.inputs)).detach())
     assert p > 0.5  # then u between 1 - p and p leaves both high
     tables = {(0, 0): torch.tensor([[0.5]], dtype=torch.float64), (1, 0): torch.tensor([[0.3, 0.6]]).double()}
     gradient = networks.draw_of(problem, el.ARM("common"), TableNoise(tables))
