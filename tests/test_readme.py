@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 from readme_tables import README, with_tables
 
+import estimlab as el
+
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
 OWN = next(block for block in BLOCKS if block.startswith("# softened.py"))
 
@@ -24,10 +26,11 @@ def test_python_blocks_run_one_after_the_other(capsys):
     for block in BLOCKS:
         if block != OWN:
             exec(compile(block, "README.md", "exec"), names)
-    shown = capsys.readouterr().out
-    assert "straight_through" in shown
-    assert "gumbel_softmax" in shown
-    assert "bias_share" in shown
+    assert "relative_bias" in capsys.readouterr().out
+    assert names["truth"].exact
+    assert names["exact"].statistics()["head"]["relative_bias"][0] == pytest.approx(0, abs=1e-12)
+    assert set(names["why"].table()["statistic"]) >= {"bias_share", "cancellation"}
+    assert names["model"][0].weight.grad is not None
 
 
 @pytest.fixture
@@ -52,7 +55,8 @@ def test_an_own_estimator_is_swept(own_file):
     table = pd.read_csv(own_file / "tables" / "softened.csv")
     assert set(table["parameters"]) == {f"width={width}" for width in (0.5, 1.0, 2.0, 4.0)}
     bias = table[(table["statistic"] == "relative_bias") & (table["layer"] == "0")].set_index("parameters")["value"]
-    assert bias["width=1.0"] < bias["width=4.0"]
+    plain = el.exact_moments(el.problems.load("toy-late/v1"), el.StraightThrough()).statistics()
+    assert bias["width=1.0"] == pytest.approx(plain["0"]["relative_bias"][0], rel=1e-9)
 
 
 def test_a_false_claim_is_refuted(own_file):

@@ -1,8 +1,10 @@
-"""The gradient of every draw: a function of one draw, mapped over draws, with the network's parameters as arguments."""
+"""The gradient of every draw, and moments of draws that are merged chunk by chunk."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -45,3 +47,43 @@ def per_draw_gradients(network: nn.Module, surrogate: Surrogate, tables: Tables)
     mapped = torch.vmap(grad(draw, has_aux=True), in_dims=(None, 0), randomness="error")
     blocks, aux = mapped(parameters, dict(tables))
     return {name.removeprefix("network."): block for name, block in blocks.items()}, aux
+
+
+@dataclass(eq=False)
+class RunningMoments:
+    """Mean and sum of squared deviations of draws, merged chunk by chunk (Chan, Golub & LeVeque 1979)."""
+
+    count: int = 0
+    mean: dict[str, Tensor] = field(default_factory=dict)
+    square: dict[str, Tensor] = field(default_factory=dict)
+
+    def add(self, draws: Mapping[str, Tensor], count: int) -> None:
+        """Merge a chunk, (count, \\*block) per block."""
+        total = self.count + count
+        for name, block in draws.items():
+            mean = block.mean(0)
+            shift = mean - self.mean.setdefault(name, torch.zeros_like(mean))
+            square = ((block - mean) ** 2).sum(0) + shift**2 * (self.count * count / total)
+            self.mean[name] = self.mean[name] + shift * (count / total)
+            self.square[name] = self.square.get(name, 0) + square
+        self.count = total
+
+    @property
+    def stderr(self) -> dict[str, Tensor]:
+        """Standard error of each mean; zero of a single draw, as is taken where one is exact."""
+        return {name: (square / max(self.count - 1, 1) / self.count).sqrt() for name, square in self.square.items()}
+
+    @property
+    def noise(self) -> float:
+        """Squared standard errors, summed over all coordinates."""
+        return sum(float((error**2).sum()) for error in self.stderr.values())
+
+    @property
+    def square_norm(self) -> float:
+        """Squared norm of the mean: too large, on average, by the noise."""
+        return sum(float((mean**2).sum()) for mean in self.mean.values())
+
+    def relative_error(self) -> float:
+        """Root of the noise over the norm of what the mean estimates; infinite where noise hides it."""
+        signal = self.square_norm - self.noise
+        return 0.0 if self.noise == 0 else math.sqrt(self.noise / signal) if signal > 0 else math.inf

@@ -101,7 +101,10 @@ class Gaussian(NoiseLaw):
         return torch.special.erfc(z * -math.sqrt(0.5)) / 2
 
     def _log_cdf(self, z: Tensor) -> Tensor:
-        return torch.special.log_ndtr(z)
+        # erfcx keeps the lower tail to rounding; torch.special.log_ndtr cannot be mapped over draws by torch.vmap
+        low, high = z.clamp(max=-1), z.clamp(min=-1)
+        tail = torch.log(torch.special.erfcx(low * -math.sqrt(0.5)) / 2) - low * low / 2
+        return torch.where(z < -1, tail, torch.log1p(torch.special.erfc(high * math.sqrt(0.5)) / -2))
 
     def _density(self, z: Tensor) -> Tensor:
         return torch.exp(-z * z / 2) / math.sqrt(2 * math.pi)

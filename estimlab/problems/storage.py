@@ -1,8 +1,7 @@
 """How a problem lies on disk: one npz file of arrays, one manifest for all, one hash over the content.
 
 The hash is taken over names, dtypes, shapes and values of the arrays and over the canonical JSON of the content (the
-architecture), not over the zip file: it survives another compression, and finds a changed
-bit of any value.
+architecture), not over the zip file: it survives another compression, and finds a changed bit of any value.
 """
 
 from __future__ import annotations
