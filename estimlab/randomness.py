@@ -181,7 +181,7 @@ def tanh_sinh(step: float = 1 / 16, reach: float = 3.2) -> Rule:
     """
     t = np.arange(-int(reach / step), int(reach / step) + 1) * step
     s = np.pi / 2 * np.sinh(t)
-    nodes = 1 / (1 + np.exp(-2 * s))
+    nodes = np.minimum(1 / (1 + np.exp(-2 * s)), 1 - 2.0**-53)  # the last ones round to one
     weights = np.cosh(t) / np.cosh(s) ** 2
     return Rule(torch.from_numpy(nodes), torch.from_numpy(weights / weights.sum()))
 
@@ -209,7 +209,7 @@ class QuadratureGrid:
         """Number of joint nodes."""
         return math.prod(self._radix(key) ** math.prod(r.shape) for key, r in self.requests.items())
 
-    def digits(self, start: int, stop: int) -> dict[Key, Int[Tensor, rows * shape]]:
+    def digits(self, start: int, stop: int) -> dict[Key, Int[Tensor, "rows *shape"]]:
         """The digits of the joint nodes ``start .. stop - 1``, one tensor per request."""
         index = torch.arange(start, stop)
         result: dict[Key, Tensor] = {}
@@ -247,7 +247,7 @@ class QuadratureNoise(Noise):
         return node_between(low, high, rule.nodes.to(probability)[node])
 
 
-def interval_edges(cuts: Sequence[Tensor]) -> Float[Tensor, edges * shape]:
+def interval_edges(cuts: Sequence[Tensor]) -> Float[Tensor, "edges *shape"]:
     """0, the cuts in ascending order, 1."""
     inner = torch.stack([cut.detach() for cut in cuts]).sort(0).values
     return torch.cat([torch.zeros_like(inner[:1]), inner, torch.ones_like(inner[:1])])

@@ -72,7 +72,7 @@ class Antithetic(Estimator):
             twin_values = [problem.value(network.output(twin)) for twin in twins]
         total = sum((value.detach() - f) * term for f, term in zip(twin_values, linear, strict=True))
         assert isinstance(total, Tensor)
-        return value + total - total.detach()
+        return value + (total - total.detach())  # exactly the value
 
     def _step_twins(
         self, network: StochasticNetwork, k: int, site: Site, ahead: list[tuple[Tensor, Any]], u: Tensor, noise: Noise

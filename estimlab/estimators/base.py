@@ -136,7 +136,7 @@ class HardForward(ActivationEstimator):
 
     def derivative_moments(
         self, a: Float[Tensor, "*shape"], law: NoiseLaw
-    ) -> tuple[Float[Tensor, 2 * shape], Float[Tensor, 2 * shape]]:
+    ) -> tuple[Float[Tensor, "2 *shape"], Float[Tensor, "2 *shape"]]:
         """Mean and second moment of the factor given the bit, for bit 0 and bit 1.
 
         Where the factor reads the uniform, by a double-exponential quadrature over the uniforms that lead to the bit.
@@ -183,7 +183,7 @@ def replace_derivative(a: Tensor, state: Tensor, factor: Tensor) -> Tensor:
 
 def conditional_moments(
     factor: Callable[[Tensor, Tensor], Tensor], probability: Tensor, cuts: list[Tensor]
-) -> tuple[Float[Tensor, 2 * shape], Float[Tensor, 2 * shape]]:
+) -> tuple[Float[Tensor, "2 *shape"], Float[Tensor, "2 *shape"]]:
     """Mean and second moment of ``factor(bit, uniform)`` given bit 0 and bit 1, by quadrature between the cuts."""
     rule = tanh_sinh()
     edges = interval_edges(cuts)

@@ -56,7 +56,7 @@ class Reinforce(Estimator):
             carry = network.advance(k, carry, site.units.state(bit.to(a.dtype)))
         value = problem.value(network.output(carry))
         linear = (value.detach() - self._baseline(problem)) * scores
-        return value + linear - linear.detach()
+        return value + (linear - linear.detach())  # exactly the value
 
     def _baseline(self, problem: Problem) -> Tensor | float:
         if not isinstance(self.baseline, str):

@@ -41,7 +41,7 @@ class ChainLayers:
         with torch.no_grad():
             self.a = [stage(x).flatten(1) for stage, x in zip(self.chain.stages, self.inputs, strict=True)]
 
-    def states(self, k: int) -> Float[Tensor, states * shape]:
+    def states(self, k: int) -> Float[Tensor, "states *shape"]:
         """All states of layer k."""
         site = self.sites[k]
         like = torch.empty(0, dtype=self.problem.dtype, device=self.problem.device)

@@ -47,7 +47,7 @@ class CrossEntropy(Objective):
                 f"CrossEntropy needs an output of shape (batch, classes) with at least two classes; the network's is "
                 f"{tuple(output.shape)}. For one logit per example use el.LogisticLoss()."
             )
-        if target is None or target.ndim != 1 or target.is_floating_point() or target.is_complex():
+        if target is None or target.ndim != 1 or target.dtype != torch.long:
             raise EstimlabError(
                 f"CrossEntropy needs one integer target per example (torch.long, shape (batch,)), {_describe(target)}."
             )
@@ -75,8 +75,8 @@ class LogisticLoss(Objective):
                 f"LogisticLoss needs one output per example, the network's output has shape {tuple(output.shape)}: "
                 "end the head in nn.Linear(n, 1), or use el.CrossEntropy()."
             )
-        if target is None or target.ndim != 1:
-            raise EstimlabError(f"LogisticLoss needs targets of shape (batch,), {_describe(target)}.")
+        if target is None or target.ndim != 1 or target.dtype == torch.bool:
+            raise EstimlabError(f"LogisticLoss needs targets -1 or +1 of shape (batch,), {_describe(target)}.")
         if not bool((target.abs() == 1).all()):
             wrong = target[target.abs() != 1][0].item()
             raise EstimlabError(

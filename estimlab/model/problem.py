@@ -46,6 +46,7 @@ class Problem:
                 f"Problem: network is a {type(self.network).__name__}; give an el.Chain or another StochasticNetwork."
             )
         self.check_finite()
+        self.check_independent()
         self._check_data()
         object.__setattr__(self, "sites", self._probe())
 

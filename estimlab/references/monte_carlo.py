@@ -59,8 +59,7 @@ class MonteCarloReference(Reference):
     the pilot's own mean.
 
     Errors:
-        EstimlabError: more than ``max_draws`` needed; NaN or infinite draws; modules that couple examples; a network
-            that cannot be mapped over draws.
+        EstimlabError: over ``max_draws``; NaN or infinite draws; a network that couples examples or cannot be mapped.
     """
 
     relative_error: float = 0.01
@@ -105,11 +104,10 @@ class MonteCarloReference(Reference):
             square = error**2 if resolved else blocks.noise / blocks.square_norm
             needed = math.ceil(pilot * square / self.relative_error**2)
             if needed > self.max_draws:
+                known = "about" if resolved else "(the pilot cannot tell the gradient from zero) more than"
                 raise EstimlabError(
-                    f"MonteCarloReference: a relative error of {self.relative_error:g} needs "
-                    f"{'about' if resolved else 'more than'} {needed:,} draws; max_draws is {self.max_draws:,}. Give "
-                    f"max_draws={needed}, a larger relative_error, or draws=... to take so many whatever the error."
-                    + ("" if resolved else f" After {pilot} draws the gradient cannot be told from zero: it may be.")
+                    f"MonteCarloReference(relative_error={self.relative_error:g}) needs {known} {needed:,} draws, of "
+                    f"max_draws = {self.max_draws:,}. Raise one of the two, or give the number of draws: draws=..."
                 )
             if resolved:
                 return min(max(needed, pilot), self.max_draws), error
@@ -225,10 +223,9 @@ class _Sampler:
         blocks, values = RunningMoments(), RunningMoments()
         starts = range(0, draws, self.chunk)
         for start in track(starts, f"{self.reference!r}", len(starts)):
-            stop = min(start + self.chunk, draws)
-            gradients, value = self._chunk(start, stop, channel)
-            blocks.add(gradients, stop - start)
-            values.add({"examples": value, "mean": value.mean(1)}, stop - start)
+            gradients, value = self._chunk(start, min(start + self.chunk, draws), channel)
+            blocks.add(gradients, len(value))
+            values.add({"examples": value, "mean": value.mean(1)}, len(value))
         return blocks, values
 
     def _chunk(self, start: int, stop: int, channel: int) -> tuple[dict[str, Tensor], Tensor]:
@@ -246,7 +243,7 @@ class _Sampler:
         for name, block in {"the objective": value, **blocks}.items():
             if not bool(torch.isfinite(block.sum())):
                 raise EstimlabError(
-                    f"{self.reference!r}: {name!r} is NaN or infinite within draws {start} .. {stop - 1}. Look for an "
-                    "objective that is not finite at some states."
+                    f"{self.reference!r}: {name} is NaN or infinite in one of the draws {start} .. {stop - 1}. Look for "
+                    "an objective that is not finite at some states."
                 )
         return blocks, value

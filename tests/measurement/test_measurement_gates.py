@@ -121,17 +121,20 @@ class Signal(el.Estimator):
         return value + linear - linear.detach()
 
 
-def disarm_sign(u, p, different):
-    sign = torch.where(u < p, 0.5, -0.5) * torch.maximum(p, 1 - p)
-    return torch.where(((u < p) == (u > 1 - p)) & different, 0, sign)
+def half_sign(u, p):
+    """DisARM's (-1)^{s'} / 2, zero where the state and its twin agree."""
+    return torch.where((u < p) == (u > 1 - p), 0, torch.where(u < p, 0.5, -0.5))
 
 
 SIGNALS = {
     "none": lambda f, twin, u, p: (f - twin) * (0.5 - u),
     "ARM with its sign flipped": lambda f, twin, u, p: (f - twin) * (u - 0.5),
     "ARM with the twin of the wrong side": lambda f, twin, u, p: f * (0.5 - u),
-    "DisARM, right": lambda f, twin, u, p: (f - twin) * disarm_sign(u, p, torch.tensor(True)),
-    "DisARM without its indicator": lambda f, twin, u, p: (f - twin) * disarm_sign(u, p, torch.tensor(False)),
+    "DisARM, right": lambda f, twin, u, p: (f - twin) * half_sign(u, p) * torch.maximum(p, 1 - p),
+    "DisARM with sigmoid(-|a|)": lambda f, twin, u, p: (f - twin) * half_sign(u, p) * torch.minimum(p, 1 - p),
+    "DisARM with the indicator of equal states": lambda f, twin, u, p: (
+        (f - twin) * (half_sign(u, p) == 0) * torch.maximum(p, 1 - p) / 2
+    ),
     "REINFORCE, right": lambda f, twin, u, p: (f - 0.5) * ((u < p).to(u) - p),
     "REINFORCE with a baseline that reads the state": lambda f, twin, u, p: (
         (f - 0.3 * (u < p)[:, :1].to(u)) * ((u < p).to(u) - p)
@@ -163,7 +166,7 @@ def test_both_gates_reject_straight_through_times_a_factor(factor, seed):
     assert variance_gate(measured, exact) > 1 or factor == -1.0
 
 
-def test_the_variance_gate_rejects_what_the_mean_gate_cannot_see(seed):
+def test_the_variance_gate_rejects_a_right_mean_with_another_variance(seed):
     problem = one_layer()
     plain = el.quadrature_moments(problem, el.Reinforce(0.3))
     measured = el.measure(problem, el.Reinforce(0.0), draws=DRAWS, seed=seed)
