@@ -76,7 +76,10 @@ class LogisticLoss(Objective):
                 "end the head in nn.Linear(n, 1), or use el.CrossEntropy()."
             )
         if target is None or target.ndim != 1 or target.dtype == torch.bool:
-            raise EstimlabError(f"LogisticLoss needs targets -1 or +1 of shape (batch,), {_describe(target)}.")
+            raise EstimlabError(
+                f"LogisticLoss needs targets -1 or +1 of shape (batch,), {_describe(target)}. From 0/1 labels: "
+                "2 * labels - 1."
+            )
         if not bool((target.abs() == 1).all()):
             wrong = target[target.abs() != 1][0].item()
             raise EstimlabError(

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -95,6 +96,21 @@ class Problem:
         network = copy.deepcopy(self.network).to(dtype=dtype, device=device)
         return Problem(network, self.objective, move(self.inputs), move(self.targets), move(self.expected))
 
+    def copy(self) -> Problem:
+        """The same problem with a network of its own."""
+        return self._with(
+            network=copy.deepcopy(self.network), inputs=self.inputs, targets=self.targets, expected=self.expected
+        )
+
+    def differentiable(self, dtype: torch.dtype) -> Problem:
+        """In the given floating type, every parameter differentiable: freezing one is a choice of training only."""
+        problem = self.to(dtype=dtype)
+        if all(p.requires_grad for p in problem.network.parameters()):
+            return problem
+        problem = problem.copy()
+        problem.network.requires_grad_(True)
+        return problem
+
     def example(self, index: int) -> Problem:
         """The problem of one example; the network is shared, not copied."""
 
@@ -118,7 +134,7 @@ class Problem:
         data = {"inputs": self.inputs, "targets": self.targets}
         return self._with(**data, expected=expected.to(dtype=self.dtype, device=self.device))
 
-    def _with(self, **data: Tensor | None) -> Problem:
+    def _with(self, **data: Any) -> Problem:
         """The same network and sites on data made of the present data: nothing to check again."""
         derived = object.__new__(Problem)
         values = {"network": self.network, "objective": self.objective, "sites": self.sites, **data}

@@ -67,7 +67,7 @@ class LayerwiseEnumeration(Reference):
         plan = self.plan(problem)
         if not force:
             plan.check(self.max_seconds, self.max_bytes, tuple(site.size for site in problem.sites))
-        copy = problem.to(dtype=getattr(torch, self.dtype))
+        copy = problem.differentiable(getattr(torch, self.dtype))
         sweep = _Sweep(copy, self._block_rows(problem), shows_progress=plan.seconds > SHOW_AFTER)
         with torch.no_grad():
             sweep.values_down()

@@ -243,7 +243,7 @@ class _Sampler:
         for name, block in {"the objective": value, **blocks}.items():
             if not bool(torch.isfinite(block.sum())):
                 raise EstimlabError(
-                    f"{self.reference!r}: {name} is NaN or infinite in one of the draws {start} .. {stop - 1}. Look for "
-                    "an objective that is not finite at some states."
+                    f"{self.reference!r}: {name} is NaN or infinite in one of the draws {start} .. {stop - 1}. Look "
+                    "for an objective that is not finite at some states."
                 )
         return blocks, value

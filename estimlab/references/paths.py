@@ -34,7 +34,7 @@ class PathEnumeration(Reference):
     def gradient(self, problem: Problem) -> Gradient:
         """The exact gradient by every block."""
         self._check(problem)
-        problem = problem.to(dtype=torch.float64)
+        problem = problem.differentiable(torch.float64)
         names, parameters = zip(*problem.network.named_parameters(), strict=True)
         paths = 2 ** sum(site.size for site in problem.sites)
         expected = torch.zeros(problem.batch, dtype=torch.float64, device=problem.device)

@@ -42,7 +42,7 @@ PROBLEMS = {
 
 
 def shifted_objective(reference, problem, name, index, shift):
-    moved = problem.to()
+    moved = problem.copy()
     with torch.no_grad():
         moved.network.get_parameter(name).view(-1)[index] += shift
     return reference.gradient(moved).objective

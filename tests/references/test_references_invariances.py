@@ -25,7 +25,7 @@ def shifted(objective, constant):
 
 def changed(problem, change):
     """A copy of the problem whose network went through ``change``."""
-    copy = problem.to()
+    copy = problem.copy()
     with torch.no_grad():
         change(copy.network)
     return copy

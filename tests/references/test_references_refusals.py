@@ -91,7 +91,7 @@ def test_paths_of_a_residual_network_equal_differences():
     gradient = el.PathEnumeration().gradient(problem).value["first.weight"]
 
     def objective(shift):
-        moved = problem.to()
+        moved = problem.copy()
         with torch.no_grad():
             moved.network.first.weight[0, 1] += shift
         return el.PathEnumeration().gradient(moved).objective
