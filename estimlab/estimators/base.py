@@ -40,6 +40,7 @@ class Estimator(abc.ABC):
         unbiased: in which layers of a deep network the estimate is unbiased whatever the objective.
         estimand: what the estimate is a derivative by.
         reads_extension: whether the objective is evaluated or differentiated off the corners of the hypercube.
+        bounded_variance: whether the variance stays bounded as the temperature goes to zero; None without a temperature.
     """
 
     name: ClassVar[str]
@@ -48,6 +49,7 @@ class Estimator(abc.ABC):
     unbiased: ClassVar[Literal["all layers", "last layer", "nowhere"]] = "nowhere"
     estimand: ClassVar[Literal["preactivation", "probability", "mean"]] = "preactivation"
     reads_extension: ClassVar[bool] = True
+    bounded_variance: ClassVar[bool | None] = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

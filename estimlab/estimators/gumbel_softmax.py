@@ -49,6 +49,7 @@ class GumbelSoftmax(RelaxedForward):
         temperature: tau > 0, in units of the noise's scale.
     """
 
+    bounded_variance: ClassVar[bool] = False
     citation: ClassVar[str] = "Maddison et al. 2017, arXiv 1611.00712; Jang et al. 2017, arXiv 1611.01144"
 
     temperature: float = 1.0
@@ -82,6 +83,7 @@ class STGumbelSoftmax(HardForward):
 
     citation: ClassVar[str] = "Jang et al. 2017, arXiv 1611.01144; Paulus et al. 2021, arXiv 2010.04838, eq. 6"
     exact_degree: ClassVar[float] = 0
+    bounded_variance: ClassVar[bool] = False
     reads_uniform: ClassVar[bool] = True
     name: ClassVar[str] = "st_gumbel_softmax"
 

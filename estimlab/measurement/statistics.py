@@ -114,5 +114,7 @@ def reference_error(statistic: Callable[[Moments], Tensor], m: Moments) -> float
         return 0.0
     leaf = m.reference.clone().requires_grad_()
     value = statistic(Moments(m.mean, m.variance, leaf, m.reference_variance, m.draws))
+    if not value.requires_grad:  # the variance, for one, does not read the reference
+        return 0.0
     (slope,) = torch.autograd.grad(value, leaf)
     return math.sqrt(float((slope**2 * m.reference_variance).sum()))

@@ -120,7 +120,7 @@ def test_squared_bias_and_variance_add_over_places():
         assert totals[0] == pytest.approx(totals[2], rel=1e-12)
 
 
-@pytest.mark.parametrize(("chunk", "batch"), [(None, 1), (None, 2), (3000, 1), (3000, 2)])
+@pytest.mark.parametrize(("chunk", "batch"), [(None, 1), (3000, 2)])
 @pytest.mark.parametrize("estimator", [el.ZGR(), el.GumbelSoftmax(), el.Reinforce(), el.DisARM()], ids=repr)
 def test_measure_is_the_statistics_of_its_stream(estimator, chunk, batch, monkeypatch):
     """Chunk by chunk, by rows where that is valid: the numbers of all draws' gradients at once."""
@@ -159,12 +159,10 @@ STAGES = {
 def test_every_kind_of_stage_is_measured_as_its_draws_are(kind, batch):
     network = networks.fill(el.Chain(STAGES[kind](), torch.nn.Linear(2, 3)), 2)
     problem = el.Problem(network, el.CrossEntropy(), networks.normal(1, batch, 2), torch.arange(batch) % 3)
-    for estimator in (el.ZGR(), el.ARM()):
-        measured = el.measure(problem, estimator, draws=DRAWS)
-        draws = draws_of(problem, estimator, DRAWS)
-        assert networks.blocks_close(measured.mean, {n: d.mean(0) for n, d in draws.items()}, 1e-13)
-        assert networks.blocks_close(measured.variance, {n: d.var(0) for n, d in draws.items()}, 1e-13)
-        assert float(networks.flat(measured.variance).max()) > 1e-4
+    measured, draws = el.measure(problem, el.ARM(), draws=DRAWS), draws_of(problem, el.ARM(), DRAWS)
+    assert networks.blocks_close(measured.mean, {n: d.mean(0) for n, d in draws.items()}, 1e-13)
+    assert networks.blocks_close(measured.variance, {n: d.var(0) for n, d in draws.items()}, 1e-13)
+    assert float(networks.flat(measured.variance).max()) > 1e-4
 
 
 @pytest.mark.parametrize("batch", [1, 2])
@@ -355,5 +353,5 @@ def test_draws_are_rounded_down_to_whole_groups():
 
 def test_an_unknown_place_is_refused():
     """Under the test run the annotation is executed too, and is the first to object."""
-    with pytest.raises((EstimlabError, TypeError), match="'layer', 'block'.*'network'"):
+    with pytest.raises((EstimlabError, TypeError), match=r"'layer', 'block'.*'network'"):
         el.exact_moments(problem_of(), el.ZGR()).table("unit")
