@@ -209,9 +209,11 @@ class QuadratureGrid:
         """Number of joint nodes."""
         return math.prod(self._radix(key) ** math.prod(r.shape) for key, r in self.requests.items())
 
-    def digits(self, start: int, stop: int) -> dict[Key, Int[Tensor, "rows *shape"]]:
+    def digits(
+        self, start: int, stop: int, device: torch.device | str = "cpu"
+    ) -> dict[Key, Int[Tensor, "rows *shape"]]:
         """The digits of the joint nodes ``start .. stop - 1``, one tensor per request."""
-        index = torch.arange(start, stop)
+        index = torch.arange(start, stop, device=device)
         result: dict[Key, Tensor] = {}
         for key, request in self.requests.items():
             columns = []

@@ -5,8 +5,8 @@ import os
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_variable] = "1"  # before numpy or torch is imported: as many processes as cores run side by side
 
-import pytest
-from jaxtyping import install_import_hook
+import pytest  # noqa: E402
+from jaxtyping import install_import_hook  # noqa: E402
 
 hook = install_import_hook("estimlab", "typechecking.check")
 hook.__enter__()

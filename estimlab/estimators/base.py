@@ -40,7 +40,7 @@ class Estimator(abc.ABC):
         unbiased: in which layers of a deep network the estimate is unbiased whatever the objective.
         estimand: what the estimate is a derivative by.
         reads_extension: whether the objective is evaluated or differentiated off the corners of the hypercube.
-        bounded_variance: whether the variance stays bounded as the temperature goes to zero; None without a temperature.
+        bounded_variance: whether the variance stays bounded as the temperature goes to zero; None without one.
     """
 
     name: ClassVar[str]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from estimlab.estimators.base import Estimator, HardForward
-from estimlab.measurement.exact import require_hard_forward
+from estimlab.measurement.exact import checked_factors, require_hard_forward
 from estimlab.measurement.layers import ChainLayers
 from estimlab.measurement.measurement import parameters
 from estimlab.model.problem import Problem
@@ -98,8 +98,7 @@ class _Attribution:
         zero = {name: torch.zeros_like(layers.chain.get_parameter(name)) for name in names}
         self.result = {k: {name: z.clone() for name, z in zero.items()} for k in range(self.depth)}
         self.marginals = layers.marginals()
-        units = [layers.site(k).units for k in range(self.depth)]
-        self.factors = [u.gap * estimator.derivative_moments(a, u.law)[0] for u, a in zip(units, layers.a, strict=True)]
+        self.factors = [checked_factors(estimator, layers, k)[0] for k in range(self.depth)]
 
     def compute(self) -> dict[int, dict[str, Tensor]]:
         for target, examples in self.layers.problem.distinct_targets:

@@ -64,9 +64,9 @@ def from_rows(captured: Sequence[Captured], truth: Mapping[str, Tensor], layers:
     mean: dict[str, Tensor] = {}
     square: dict[str, Tensor] = {}
     for one in captured:
-        delta, x = one.delta[:, 0], one.inputs[:, 0]
-        average = (delta.T @ x).double() / count
-        energy = ((delta * delta).T @ (x * x)).double()
+        delta, x = one.delta[:, 0].double(), one.inputs[:, 0].double()  # float32 sums would lose small variances
+        average = (delta.T @ x) / count
+        energy = (delta * delta).T @ (x * x)
         mean |= one.split(average)
         square |= one.split((energy - count * average**2).clamp(min=0))
     owners = {layer: [one for one in captured if set(one.names) & set(blocks)] for layer, blocks in layers.items()}
@@ -78,8 +78,8 @@ def _per_draw(layer: Sequence[Captured], truth: Mapping[str, Tensor]) -> dict[st
     true = [one.join(truth) for one in layer]
     product, energy, right = (torch.zeros((), dtype=torch.float64, device=true[0].device) for _ in range(3))
     for one, g in zip(layer, true, strict=True):
-        delta, x = one.delta[:, 0], one.inputs[:, 0]
-        product = product + ((x @ g.T.to(x)) * delta).sum(1)
+        delta, x = one.delta[:, 0].double(), one.inputs[:, 0].double()
+        product = product + ((x @ g.T) * delta).sum(1)
         energy = energy + (delta * delta).sum(1) * (x * x).sum(1)
         signs = delta.sign(), x.sign()
         agree, nonzero = signs[0].T @ signs[1], (signs[0] ** 2).T @ (signs[1] ** 2)

@@ -54,6 +54,7 @@ def exact_moments(
     if not force:
         _check_budget(problem, max_seconds)
     truth = LayerwiseEnumeration().gradient(problem, force=force) if reference is None else reference
+    truth.check_blocks(problem)
     layers = ChainLayers(problem.to(dtype=torch.float64))
     with torch.no_grad():
         mean, second = _Moments(layers, hard).compute()
@@ -69,6 +70,26 @@ def require_hard_forward(estimator: Estimator, who: str) -> HardForward:
             "Use el.measure(problem, estimator, draws=...) instead."
         )
     return estimator
+
+
+def checked_factors(
+    estimator: HardForward, layers: ChainLayers, k: int
+) -> tuple[Float[Tensor, "2 rows units"], Float[Tensor, "2 rows units"]]:
+    """Mean and second moment of layer k's factors given bit 0 and bit 1, scaled by the coding; checked."""
+    a, units = layers.a[k], layers.site(k).units
+    mean, square = estimator.derivative_moments(a, units.law)
+    for moment in (mean, square):
+        if moment.shape != (2, *a.shape):
+            raise EstimlabError(
+                f"{estimator!r}: derivative() returned the shape {tuple(moment.shape[1:])} for "
+                f"pre-activations of shape {tuple(a.shape)}; the two shapes must be equal."
+            )
+        if not bool(torch.isfinite(moment).all()):
+            raise EstimlabError(
+                f"{estimator!r}: derivative() is not finite in layer {k}. If it reads the uniform, declare "
+                "`reads_uniform: ClassVar[bool] = True`; otherwise the factor itself overflows or is NaN."
+            )
+    return mean * units.gap, square * units.gap**2
 
 
 def _check_budget(problem: Problem, max_seconds: float) -> None:
@@ -91,7 +112,7 @@ class _Moments:
         zero = {name: torch.zeros_like(p) for name, p in layers.chain.named_parameters()}
         self.mean, self.variance = zero, {name: torch.zeros_like(p) for name, p in zero.items()}
         self.marginals = layers.marginals()
-        self.factors = [self._factors(k) for k in range(layers.depth)]
+        self.factors = [checked_factors(estimator, layers, k) for k in range(layers.depth)]
 
     def compute(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Mean and variance of one draw of the batch's gradient, per block."""
@@ -118,23 +139,6 @@ class _Moments:
         delta, product = self._backward(0, beta, second, layers.a[0][examples], factors, full)
         inputs = None if layers.inputs[0] is None else layers.inputs[0][examples]
         self._parameters(0, inputs, torch.eye(len(examples), dtype=delta.dtype, device=delta.device), delta, product)
-
-    def _factors(self, k: int) -> tuple[Float[Tensor, "2 rows units"], Float[Tensor, "2 rows units"]]:
-        """Mean and second moment of the factor given bit 0 and bit 1, scaled by the coding."""
-        units = self.layers.site(k).units
-        mean, square = self.estimator.derivative_moments(self.layers.a[k], units.law)
-        for moment in (mean, square):
-            if moment.shape != (2, *self.layers.a[k].shape):
-                raise EstimlabError(
-                    f"{self.estimator!r}: derivative() returned the shape {tuple(moment.shape[1:])} for "
-                    f"pre-activations of shape {tuple(self.layers.a[k].shape)}; the two shapes must be equal."
-                )
-            if not bool(torch.isfinite(moment).all()):
-                raise EstimlabError(
-                    f"{self.estimator!r}: derivative() is not finite in layer {k}. If it reads the uniform, declare "
-                    "`reads_uniform: ClassVar[bool] = True`; otherwise the factor itself overflows or is NaN."
-                )
-        return mean * units.gap, square * units.gap**2
 
     def _backward(
         self, k: int, beta: Tensor, second: Tensor, a: Tensor, factors: tuple[Tensor, ...], full: bool

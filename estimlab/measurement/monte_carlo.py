@@ -73,12 +73,10 @@ def measure(
 
 
 def _truth(problem: Problem, reference: Gradient | Reference | None) -> Gradient:
-    if isinstance(reference, Gradient):
-        names = [name for name, _ in problem.network.named_parameters()]
-        if list(reference.value) != names:
-            raise EstimlabError(f"The reference has the blocks {list(reference.value)}, the network has {names}.")
-        return reference
-    return (LayerwiseEnumeration() if reference is None else reference).gradient(problem)
+    if not isinstance(reference, Gradient):
+        return (LayerwiseEnumeration() if reference is None else reference).gradient(problem)
+    reference.check_blocks(problem)
+    return reference
 
 
 @dataclass(eq=False)

@@ -37,6 +37,7 @@ def quadrature_moments(
         EstimlabError: too many nodes.
     """
     truth = LayerwiseEnumeration().gradient(problem) if reference is None else reference
+    truth.check_blocks(problem)
     double = problem.to(dtype=torch.float64)
     if double.expected is None:
         double = double.with_expected(truth.expected)
@@ -63,7 +64,7 @@ def _one_example(problem: Problem, estimator: Estimator, max_nodes: int) -> tupl
     step = max(1, CHUNK_ELEMENTS // elements_per_draw(problem, requests))
     starts = range(0, grid.size, step)
     for start in track(starts, f"{estimator!r}", len(starts)):
-        digits = grid.digits(start, min(start + step, grid.size))
+        digits = grid.digits(start, min(start + step, grid.size), problem.device)
         draws, weights = gradients(problem, estimator, grid.noise, digits)
         for name, block in draws.items():
             first[name] += torch.tensordot(weights, block, 1)

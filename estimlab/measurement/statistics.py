@@ -105,6 +105,8 @@ STATISTICS: dict[str, Callable[[Moments], Tensor]] = {
 def jackknife(replicates: Float[Tensor, " groups"]) -> float:
     """Standard error from the values of a statistic with one group of draws left out at a time."""
     groups = len(replicates)
+    if bool((replicates == replicates[0]).all()):
+        return 0.0  # a statistic of the reference alone; the mean of equal numbers may differ from them by rounding
     return math.sqrt((groups - 1) / groups * float(((replicates - replicates.mean()) ** 2).sum()))
 
 

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from estimlab.errors import EstimlabError
 from estimlab.model.problem import Problem
 
 
@@ -36,6 +37,15 @@ class Gradient:
     def exact(self) -> bool:
         """True where every standard error is zero."""
         return all(bool((error == 0).all()) for error in self.stderr.values())
+
+    def check_blocks(self, problem: Problem) -> None:
+        """Raise unless the blocks are those of the problem's network, in name and shape."""
+        mine = {name: tuple(value.shape) for name, value in self.value.items()}
+        theirs = {name: tuple(p.shape) for name, p in problem.network.named_parameters()}
+        if mine != theirs:
+            raise EstimlabError(
+                f"The reference has the blocks {mine}, the network has {theirs}: compute the reference on this problem."
+            )
 
     def norm(self) -> float:
         """Euclidean norm over all blocks."""

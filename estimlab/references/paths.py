@@ -74,4 +74,6 @@ def _follow(problem: Problem, index: Tensor) -> tuple[Float[Tensor, " batch"], F
         chosen = site.units.law.cdf(torch.where(high, a, -a))
         weight = weight * (chosen.prod() if site.shared else chosen.reshape(-1, math.prod(site.shape)).prod(1))
         carry = network.advance(k, carry, torch.where(high, site.units.high, site.units.low).to(a.dtype))
-    return weight * torch.ones(problem.batch, dtype=torch.float64), problem.value(network.output(carry))
+    return weight * torch.ones(problem.batch, dtype=torch.float64, device=problem.device), problem.value(
+        network.output(carry)
+    )

@@ -1,0 +1,95 @@
+"""The exact gradient against the machine's own matrix product, against depth, width and path enumeration."""
+
+from __future__ import annotations
+
+import resource
+from itertools import pairwise
+
+import torch
+
+import estimlab as el
+from benchmarks.networks import chain, largest_difference
+from benchmarks.timing import Row, compare, row, seconds
+
+EXACT = el.LayerwiseEnumeration(max_seconds=3600, max_bytes=16e9)
+
+
+def flops(widths: list[int]) -> float:
+    """Three products per pair of adjacent layers: value, derivative, marginal."""
+    return 6.0 * sum(2 ** (m + n) for m, n in pairwise(widths))
+
+
+def against_dgemm(widths: tuple[int, ...] = (10, 16, 16)) -> Row:
+    """Rate of the whole gradient over the rate of square matrix products, both in float64."""
+    problem = chain(list(widths))
+    a = torch.randn(2048, 2048, dtype=torch.float64)
+    ours, product = compare(lambda: EXACT.gradient(problem), lambda: [a @ a for _ in range(4)])
+    ratios = [flops(list(widths)) / t / (4 * 2 * 2048**3 / s) for t, s in zip(ours, product, strict=True)]
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    name = f"exact gradient of {'-'.join(map(str, widths))}, rate over dgemm"
+    return row(name, ratios, "of dgemm", ">= 0.6", seconds=min(ours), peak_memory_GB=memory)
+
+
+def depth() -> Row:
+    """Twice the layers, twice the time."""
+    deep, deeper = chain([10] * 20), chain([10] * 40)
+    ours, other = compare(lambda: EXACT.gradient(deeper), lambda: EXACT.gradient(deep), rounds=9)
+    ratios = [a / b for a, b in zip(ours, other, strict=True)]
+    return row("40 layers of 10 over 20 layers of 10", ratios, "times", "1.8 to 2.2", units=400)
+
+
+def growth() -> list[Row]:
+    """Two units more on both sides, sixteen times the work."""
+    rows = []
+    for n in (12, 14):
+        small, large = chain([n, n]), chain([n + 2, n + 2])
+        ours, other = compare(lambda p=large: EXACT.gradient(p), lambda p=small: EXACT.gradient(p), rounds=5)
+        ratios = [a / b for a, b in zip(ours, other, strict=True)]
+        rows.append(row(f"{n + 2}-{n + 2} over {n}-{n}", ratios, "times", "about 16", seconds=min(ours)))
+    return rows
+
+
+def against_paths() -> Row:
+    """The same gradient by enumeration of all paths."""
+    problem, paths = chain([6, 6, 6]), el.PathEnumeration()
+    ours, other = compare(lambda: EXACT.gradient(problem), lambda: paths.gradient(problem), rounds=3)
+    ratios = [b / a for a, b in zip(ours, other, strict=True)]
+    difference = largest_difference(EXACT.gradient(problem).value, paths.gradient(problem).value)
+    return row("path enumeration over layers, 6-6-6", ratios, "times", ">= 1000", difference=difference)
+
+
+def toy() -> Row:
+    """The 2-5-5-5-1 network of Shekhovtsov et al. (2020) with 200 points and two targets."""
+    problem = el.problems.load("toy-late/v1")
+    a = torch.randn(512, 512, dtype=torch.float64)
+    ours, product = compare(lambda: EXACT.gradient(problem), lambda: a @ a, rounds=50)
+    ratios = [t / s for t, s in zip(ours, product, strict=True)]
+    name = "2-5-5-5-1 on 200 points over one 512 x 512 product"
+    return row(name, ratios, "times", "under 2 ms", seconds=min(ours))
+
+
+def honesty(widths: tuple[int, ...] = (18, 18)) -> Row:
+    """Actual over planned seconds of a long run."""
+    problem = chain(list(widths))
+    planned = EXACT.plan(problem).seconds
+    actual = seconds(lambda: EXACT.gradient(problem, force=True))
+    name = f"{'-'.join(map(str, widths))}: actual over planned time"
+    return row(name, [actual / planned], "times", "1/1.5 to 1.5", seconds=actual, planned=planned)
+
+
+def moments() -> list[Row]:
+    """Exact bias and variance over the exact gradient of the same network."""
+    rows = []
+    for widths, target in (([10] * 10, "under 0.5 s"), ([12] * 4, "under 3 s"), ([13] * 2, "under 1 GB")):
+        problem = chain(widths)
+        truth = EXACT.gradient(problem)
+        ours, other = compare(
+            lambda p=problem, t=truth: el.exact_moments(p, el.StraightThrough(), t),
+            lambda p=problem: EXACT.gradient(p),
+            rounds=3,
+        )
+        ratios = [a / b for a, b in zip(ours, other, strict=True)]
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        name = f"exact moments of {'-'.join(map(str, widths))} over its exact gradient"
+        rows.append(row(name, ratios, "times", target, seconds=min(ours), peak_memory_GB=memory))
+    return rows

@@ -1,0 +1,61 @@
+"""Monte Carlo throughput against a per-draw loop of autograd and against ``vmap(grad)``; memory of a long run."""
+
+from __future__ import annotations
+
+import resource
+
+import torch
+
+import estimlab as el
+from benchmarks.networks import chain
+from benchmarks.timing import Row, compare, row, seconds
+from estimlab.measurement.draws import gradients, record
+from estimlab.randomness import RandomStream, TableNoise
+
+DRAWS, MAPPED, LOOPED = 1 << 20, 1 << 14, 200
+ESTIMATOR = el.StraightThrough()
+
+
+def throughput() -> list[Row]:
+    """Draws per second of ``measure`` on 10-10-10-10, one example, float64 moments."""
+    problem = chain([10, 10, 10])
+    truth = el.LayerwiseEnumeration().gradient(problem)
+    fast, mapped = compare(lambda: el.measure(problem, ESTIMATOR, truth, DRAWS), lambda: _mapped(problem), rounds=3)
+    again, looped = compare(lambda: el.measure(problem, ESTIMATOR, truth, DRAWS), lambda: _looped(problem), rounds=3)
+    rates = [DRAWS / t for t in (*fast, *again)]
+    by_map = [DRAWS / a / (MAPPED / b) for a, b in zip(fast, mapped, strict=True)]
+    by_loop = [DRAWS / a / (LOOPED / b) for a, b in zip(again, looped, strict=True)]
+    name = "draws of straight-through on 10-10-10-10"
+    return [
+        row(f"{name}, per second", rates, "draws per second", ">= 1.5e6"),
+        row(f"{name}, over a loop of autograd", by_loop, "times", ">= 300"),
+        row(f"{name}, over vmap(grad)", by_map, "times", ">= 3"),
+    ]
+
+
+def _mapped(problem: el.Problem) -> None:
+    requests = record(problem, ESTIMATOR)
+    tables = RandomStream(0).tables(requests, 0, MAPPED, torch.empty(0, dtype=torch.float64))
+    draws, _ = gradients(problem, ESTIMATOR, TableNoise, tables)
+    for block in draws.values():
+        block.mean(0), block.var(0)
+
+
+def _looped(problem: el.Problem) -> None:
+    parameters = list(problem.network.parameters())
+    total = [torch.zeros_like(p) for p in parameters]
+    for _ in range(LOOPED):
+        value = ESTIMATOR.surrogate(problem, el.TorchNoise()).mean()
+        for t, g in zip(total, torch.autograd.grad(value, parameters), strict=True):
+            t += g * g
+
+
+def long_run(draws: int = 10**8) -> Row:
+    """Peak memory of a long measurement; its rate over that of a short one."""
+    problem = chain([10, 10, 10])
+    truth = el.LayerwiseEnumeration().gradient(problem)
+    short = seconds(lambda: el.measure(problem, ESTIMATOR, truth, DRAWS))
+    took = seconds(lambda: el.measure(problem, ESTIMATOR, truth, draws))
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    name = f"{draws:.0e} draws: rate over that of {DRAWS:.0e}"
+    return row(name, [draws / took / (DRAWS / short)], "times", "under 0.6 GB", seconds=took, peak_memory_GB=memory)
