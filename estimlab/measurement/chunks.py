@@ -63,30 +63,59 @@ def from_rows(captured: Sequence[Captured], truth: Mapping[str, Tensor], layers:
     count = captured[0].delta.shape[0]
     mean: dict[str, Tensor] = {}
     square: dict[str, Tensor] = {}
+    owners = {name: layer for layer, blocks in layers.items() for name in blocks}
+    found: dict[str, list[_Rows]] = {layer: [] for layer in layers}
     for one in captured:
-        delta, x = one.delta[:, 0].double(), one.inputs[:, 0].double()  # float32 sums would lose small variances
-        average = (delta.T @ x) / count
-        energy = (delta * delta).T @ (x * x)
-        mean |= one.split(average)
-        square |= one.split((energy - count * average**2).clamp(min=0))
-    owners = {layer: [one for one in captured if set(one.names) & set(blocks)] for layer, blocks in layers.items()}
-    return ChunkMoments(count, mean, square, {layer: _per_draw(found, truth) for layer, found in owners.items()})
+        rows = _Rows.of(one, one.join(truth))
+        mean |= one.split(rows.total / count)
+        square |= one.split((rows.energy - rows.total**2 / count).clamp(min=0))
+        found[owners[one.names[0]]].append(rows)
+    return ChunkMoments(count, mean, square, {layer: _per_draw(rows) for layer, rows in found.items()})
 
 
-def _per_draw(layer: Sequence[Captured], truth: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Cosines and signs without a gradient per draw: ``g = delta x'``, so its sign is that of delta times that of x."""
-    true = [one.join(truth) for one in layer]
-    product, energy, right = (torch.zeros((), dtype=torch.float64, device=true[0].device) for _ in range(3))
-    for one, g in zip(layer, true, strict=True):
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Sums over the draws of one linear map, (o, i), and per draw its part of ``g . g*`` and of ``|g|^2``.
+
+    The gradient of a draw is ``delta x'``, so its squared norm is a product of two, and its sign that of delta times
+    that of x: nothing of the size of draws times parameters is formed.
+    """
+
+    truth: Float[Tensor, "o i"]
+    total: Float[Tensor, "o i"]
+    energy: Float[Tensor, "o i"]
+    right: Tensor
+    product: Float[Tensor, " draws"]
+    square: Float[Tensor, " draws"]
+
+    @classmethod
+    def of(cls, one: Captured, truth: Float[Tensor, "o i"]) -> _Rows:
+        # float32 sums would lose small variances; a product with ones sums short rows faster than sum(1)
         delta, x = one.delta[:, 0].double(), one.inputs[:, 0].double()
-        product = product + ((x @ g.T) * delta).sum(1)
-        energy = energy + (delta * delta).sum(1) * (x * x).sum(1)
-        signs = delta.sign(), x.sign()
-        agree, nonzero = signs[0].T @ signs[1], (signs[0] ** 2).T @ (signs[1] ** 2)
-        right = right + (nonzero + agree * g.sign())[g != 0].sum() / 2
-    flat = torch.cat([g.flatten() for g in true])
-    known = max(int((flat != 0).sum()), 1)
-    return {"mean_cosine": _cosine(product, energy, flat).sum(), "sign_correct": right / known}
+        ones_o, ones_i = delta.new_ones(delta.shape[1]), x.new_ones(x.shape[1])
+        delta2, x2 = delta * delta, x * x
+        product = ((x @ truth.T) * delta) @ ones_o
+        right = _right_signs(delta, x, truth)
+        return cls(truth, delta.T @ x, delta2.T @ x2, right, product, (delta2 @ ones_o) * (x2 @ ones_i))
+
+
+def _right_signs(delta: Tensor, x: Tensor, truth: Tensor) -> Tensor:
+    """Number of draws and coordinates whose sign is that of a true coordinate that is not zero."""
+    signs = delta.sign(), x.sign()
+    agree = (signs[0].T @ signs[1]) * truth.sign()
+    nonzero: Tensor | int = len(delta)
+    if any(int(t.count_nonzero()) < t.numel() for t in (delta, x)):
+        nonzero = signs[0].abs().T @ signs[1].abs()
+    return ((nonzero + agree) / 2)[truth != 0].sum()
+
+
+def _per_draw(layer: Sequence[_Rows]) -> dict[str, Tensor]:
+    truth = torch.cat([rows.truth.flatten() for rows in layer])
+    product, square = sum(rows.product for rows in layer), sum(rows.square for rows in layer)
+    assert isinstance(product, Tensor)
+    assert isinstance(square, Tensor)
+    right = torch.stack([rows.right for rows in layer]).sum() / max(int((truth != 0).sum()), 1)
+    return {"mean_cosine": _cosine(product, square, truth).sum(), "sign_correct": right}
 
 
 def _cosine(product: Tensor, energy: Tensor, truth: Tensor) -> Tensor:

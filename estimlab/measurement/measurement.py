@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Cost, Estimator
+from estimlab.measurement.chunks import ChunkMoments
 from estimlab.measurement.statistics import (
     STATISTICS,
     Moments,
@@ -47,6 +48,29 @@ class Groups:
     mean: dict[str, Float[Tensor, "groups ..."]]
     square: dict[str, Float[Tensor, "groups ..."]]
     per_draw: dict[str, dict[str, Float[Tensor, " groups"]]]
+
+    @classmethod
+    def empty(cls, number: int, like: Mapping[str, Tensor], layers: Iterable[str]) -> Groups:
+        """Groups without draws, for blocks of the shapes given."""
+        device = next(iter(like.values())).device
+        count = torch.zeros(number, dtype=torch.float64, device=device)
+        mean = {name: count.new_zeros(number, *value.shape) for name, value in like.items()}
+        square = {name: torch.zeros_like(value) for name, value in mean.items()}
+        per_draw = {layer: {n: torch.zeros_like(count) for n in ("mean_cosine", "sign_correct")} for layer in layers}
+        return cls(count, mean, square, per_draw)
+
+    def add(self, group: int, chunk: ChunkMoments) -> None:
+        """Merge a chunk of draws into a group (Chan, Golub & LeVeque 1979)."""
+        before = float(self.count[group])
+        share = chunk.count / (before + chunk.count)
+        for name, mean in chunk.mean.items():
+            shift = mean - self.mean[name][group]
+            self.mean[name][group] += shift * share
+            self.square[name][group] += chunk.square[name] + shift**2 * (before * share)
+        self.count[group] += chunk.count
+        for layer, sums in chunk.per_draw.items():
+            for name, value in sums.items():
+                self.per_draw[layer][name][group] += value
 
     def total(self, name: str) -> tuple[Tensor, Tensor]:
         """Mean and sum of squared deviations of all draws of a block (Chan, Golub & LeVeque 1979)."""

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from threading import local
 
 import torch
-from torch import Tensor
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator
-from estimlab.measurement.chunks import ChunkMoments, from_draws, from_rows, per_draw_gradients
-from estimlab.measurement.draws import elements_per_draw, gradients, record
 from estimlab.measurement.measurement import Groups, Measurement
-from estimlab.measurement.rows import capture, serves
+from estimlab.measurement.sampler import Sampler
 from estimlab.model.problem import Problem
 from estimlab.progress import track
-from estimlab.randomness import Key, RandomStream, TableNoise
+from estimlab.randomness import RandomStream
 from estimlab.references.base import Gradient, Reference
 from estimlab.references.layers import LayerwiseEnumeration
 
 GROUPS = 64
-CHUNK_ELEMENTS = 1 << 24
 
 
 def measure(
@@ -54,8 +51,8 @@ def measure(
     truth = _truth(problem, reference)
     if problem.expected is None:
         problem = problem.with_expected(truth.expected)
-    sampler = _Sampler(problem, estimator, truth, RandomStream(seed), draws // (4 * GROUPS) * 4)
-    groups = sampler.run()
+    sampler = Sampler.prepare(problem, estimator, truth, RandomStream(seed))
+    groups = _run(sampler, draws // (4 * GROUPS) * 4)
     count = float(groups.count.sum())
     totals = {name: groups.total(name) for name in groups.mean}
     return Measurement(
@@ -79,93 +76,31 @@ def _truth(problem: Problem, reference: Gradient | Reference | None) -> Gradient
     return reference
 
 
-@dataclass(eq=False)
-class _Sampler:
-    """All draws of a measurement, chunk by chunk, by the fast path where it is valid."""
-
-    problem: Problem
-    estimator: Estimator
-    truth: Gradient
-    stream: RandomStream
-    per_group: int
-
-    def __post_init__(self) -> None:
-        self.requests = record(self.problem, self.estimator)
-        self.like = torch.empty(0, dtype=self.problem.dtype, device=self.problem.device)
-        self.layers = self.problem.network.layers()
-        self.reference = {name: value.to(self.problem.device) for name, value in self.truth.value.items()}
-        self.groups = _empty_groups(self.reference, self.layers)
-        self.by_rows = serves(self.problem) and self._rows_agree()
-
-    def run(self) -> Groups:
-        """All draws."""
-        chunks = list(self._chunks())
-        for group, start, stop in track(chunks, f"{self.estimator!r}", len(chunks)):
-            self._add(group, self._chunk(start, stop))
-        return self.groups
-
-    def _chunks(self) -> Iterator[tuple[int, int, int]]:
-        size = max(4, CHUNK_ELEMENTS // elements_per_draw(self.problem, self.requests) // 4 * 4)
-        for group in range(GROUPS):
-            first, last = group * self.per_group, (group + 1) * self.per_group
-            for start in range(first, last, size):
-                yield group, start, min(start + size, last)
-
-    def _chunk(self, start: int, stop: int) -> ChunkMoments:
-        tables = self.stream.tables(self.requests, start, stop, self.like)
-        captured = capture(self.problem, self.estimator, tables, stop - start) if self.by_rows else None
-        if captured is not None and self.problem.batch == 1:
-            moments = from_rows(captured, self.reference, self.layers)
-            self._check(moments.mean, start)
-            return moments
-        draws = self._gradients(tables) if captured is None else per_draw_gradients(captured)
-        self._check(draws, start)
-        return from_draws(draws, self.reference, self.layers)
-
-    def _gradients(self, tables: dict[Key, Tensor]) -> dict[str, Tensor]:
-        return gradients(self.problem, self.estimator, TableNoise, tables)[0]
-
-    def _rows_agree(self) -> bool:
-        """Whether draws folded into rows give the gradients of draws taken one by one, on the first eight."""
-        tables = self.stream.tables(self.requests, 0, 8, self.like)
-        one_by_one = self._gradients(tables)
-        self._check(one_by_one, 0)
-        captured = capture(self.problem, self.estimator, tables, 8)
-        if captured is None:
-            return False
-        folded = per_draw_gradients(captured)
-        tolerance = 100 * torch.finfo(self.problem.dtype).eps
-        return all(
-            torch.allclose(folded[n], g, rtol=tolerance, atol=tolerance * float(g.abs().max()))
-            for n, g in one_by_one.items()
-        )
-
-    def _check(self, blocks: dict[str, Tensor], start: int) -> None:
-        for name, block in blocks.items():
-            if not bool(torch.isfinite(block.sum())) and not bool(torch.isfinite(block).all()):
-                raise EstimlabError(
-                    f"{self.estimator!r}: a draw from number {start} on (seed {self.stream.seed}) of the block "
-                    f"{name!r} is NaN or infinite. Look for a division by a probability or a logarithm of zero."
-                )
-
-    def _add(self, group: int, chunk: ChunkMoments) -> None:
-        """Merge a chunk into its group (Chan, Golub & LeVeque 1979)."""
-        before = self.groups.count[group].clone()
-        for name, mean in chunk.mean.items():
-            shift = mean - self.groups.mean[name][group]
-            self.groups.mean[name][group] += shift * chunk.count / (before + chunk.count)
-            weight = before * chunk.count / (before + chunk.count)
-            self.groups.square[name][group] += chunk.square[name] + shift**2 * weight
-        self.groups.count[group] += chunk.count
-        for layer, sums in chunk.per_draw.items():
-            for name, value in sums.items():
-                self.groups.per_draw[layer][name][group] += value
+def _run(sampler: Sampler, per_group: int) -> Groups:
+    """All draws. Each group is one thread's own, so the result does not depend on the number of threads."""
+    groups = Groups.empty(GROUPS, sampler.truth, sampler.problem.network.layers())
+    threads = torch.get_num_threads() if sampler.by_rows and sampler.problem.device.type == "cpu" else 1
+    if threads == 1:
+        _run_groups(sampler, groups, track(range(GROUPS), f"{sampler.estimator!r}", GROUPS), per_group)
+        return groups
+    # a chunk's arrays are too small for torch to split well among threads; whole groups are not
+    own = local()  # hooks on the network are each thread's own, and so is the network
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads, initializer=_own_network, initargs=(own, sampler)) as pool:
+            jobs = [pool.submit(lambda g: _run_groups(own.sampler, groups, [g], per_group), g) for g in range(GROUPS)]
+            for job in track(as_completed(jobs), f"{sampler.estimator!r}", GROUPS):
+                job.result()
+    finally:
+        torch.set_num_threads(threads)
+    return groups
 
 
-def _empty_groups(truth: dict[str, Tensor], layers: dict[str, tuple[str, ...]]) -> Groups:
-    device = next(iter(truth.values())).device
-    count = torch.zeros(GROUPS, dtype=torch.float64, device=device)
-    mean = {name: value.new_zeros(GROUPS, *value.shape) for name, value in truth.items()}
-    square = {name: torch.zeros_like(value) for name, value in mean.items()}
-    per_draw = {layer: {n: torch.zeros_like(count) for n in ("mean_cosine", "sign_correct")} for layer in layers}
-    return Groups(count, mean, square, per_draw)
+def _own_network(own: local, sampler: Sampler) -> None:
+    own.sampler = sampler.with_own_network()
+
+
+def _run_groups(sampler: Sampler, groups: Groups, numbers: Iterable[int], per_group: int) -> None:
+    for group in numbers:
+        for start in range(group * per_group, (group + 1) * per_group, sampler.size):
+            groups.add(group, sampler.chunk(start, min(start + sampler.size, (group + 1) * per_group)))

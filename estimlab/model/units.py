@@ -83,7 +83,8 @@ class Logistic(NoiseLaw):
         return functional.logsigmoid(z)
 
     def _density(self, z: Tensor) -> Tensor:
-        return torch.sigmoid(z) * torch.sigmoid(-z)
+        tail = torch.sigmoid(-z.abs())  # the smaller probability: 1 - tail loses nothing
+        return tail * (1 - tail)
 
     def _score(self, z: Tensor) -> Tensor:
         return torch.sigmoid(-z)

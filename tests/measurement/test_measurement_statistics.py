@@ -11,7 +11,7 @@ import torch
 
 import estimlab as el
 from estimlab.errors import EstimlabError
-from estimlab.measurement import monte_carlo
+from estimlab.measurement import sampler
 from estimlab.measurement.draws import gradients, record
 from estimlab.measurement.measurement import Groups
 from estimlab.measurement.statistics import Moments, jackknife, squared_bias
@@ -125,7 +125,7 @@ def test_squared_bias_and_variance_add_over_places():
 def test_measure_is_the_statistics_of_its_stream(estimator, chunk, batch, monkeypatch):
     """Chunk by chunk, by rows where that is valid: the numbers of all draws' gradients at once."""
     if chunk is not None:
-        monkeypatch.setattr(monte_carlo, "CHUNK_ELEMENTS", chunk)
+        monkeypatch.setattr(sampler, "CHUNK_ELEMENTS", chunk)
     problem = problem_of(batch)
     truth = el.LayerwiseEnumeration().gradient(problem)
     measured = el.measure(problem, estimator, truth, draws=1024, seed=3)
