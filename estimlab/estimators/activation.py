@@ -39,7 +39,8 @@ class BinaryActivation(nn.Module):
 
     def forward(self, a: Tensor) -> Tensor:
         """Drawn (or relaxed) states of pre-activations of any shape."""
-        return self.estimator.activate(a, open_uniform(a, self.generator), self.units)
+        uniforms = [open_uniform(a, self.generator) for _ in range(1 + self.estimator.extra_channels)]
+        return self.estimator.activate(a, torch.stack(uniforms) if len(uniforms) > 1 else uniforms[0], self.units)
 
     def expected(self, a: Tensor) -> Tensor:
         """The mean state, ``low + (high - low) F(a)``."""

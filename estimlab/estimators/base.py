@@ -41,6 +41,7 @@ class Estimator(abc.ABC):
         estimand: what the estimate is a derivative by.
         reads_extension: whether the objective is evaluated or differentiated off the corners of the hypercube.
         bounded_variance: whether the variance stays bounded as the temperature goes to zero; None without one.
+        deterministic: whether a draw does not depend on the noise: units are not drawn, the variance is zero.
     """
 
     name: ClassVar[str]
@@ -50,6 +51,7 @@ class Estimator(abc.ABC):
     estimand: ClassVar[Literal["preactivation", "probability", "mean"]] = "preactivation"
     reads_extension: ClassVar[bool] = True
     bounded_variance: ClassVar[bool | None] = None
+    deterministic: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -79,27 +81,45 @@ class ActivationEstimator(Estimator):
 
     reads_uniform: ClassVar[bool]
 
+    @property
+    def extra_channels(self) -> int:
+        """Further uniforms per unit that a draw takes, beside the one that decides the state; none by default."""
+        return 0
+
     @abc.abstractmethod
     def activate(
-        self, a: Float[Tensor, "*shape"], uniform: Float[Tensor, "*shape"], units: BinaryUnits
+        self, a: Float[Tensor, "*shape"], uniform: Float[Tensor, "..."], units: BinaryUnits
     ) -> Float[Tensor, "*shape"]:
-        """The states (or relaxed states), differentiable by the estimator's rule."""
+        """The states (or relaxed states), differentiable by the estimator's rule.
+
+        ``uniform`` has the shape of ``a``; where there are extra channels they are stacked in front, (1 + extra
+        channels, \\*shape), the one that decides the state first.
+        """
 
     def kinks(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> list[Float[Tensor, "*shape"]]:
-        """Uniforms, beside P(high), at which the state or its derivative jumps or has a kink; none by default."""
+        """Uniforms, beside P(high), at which the state or its derivative jumps or has a kink; none by default.
+
+        Of the extra channels where there are any: the first one then decides the state and nothing else.
+        """
         return []
 
     def surrogate(self, problem: Problem, noise: Noise) -> Float[Tensor, " batch"]:
         """The objective of one pass through the network."""
         network, carry = problem.network, problem.network.initial(problem.inputs)
-        degree = math.inf if self.reads_uniform else 0
         for k, site in enumerate(problem.sites):
             a, carry = network.preactivation(k, carry)
-            fixed, law = a.detach(), site.units.law
-            p = law.cdf(fixed)
-            u = noise.uniform(k, 0, p, [p, *self.kinks(fixed, law)], degree)
-            carry = network.advance(k, carry, self.activate(a, u, site.units))
+            uniform = self._uniforms(k, a.detach(), site.units.law, noise)
+            carry = network.advance(k, carry, self.activate(a, uniform, site.units))
         return problem.value(network.output(carry))
+
+    def _uniforms(self, k: int, a: Tensor, law: NoiseLaw, noise: Noise) -> Tensor:
+        """What ``activate`` takes, with the cuts and the degree that a quadrature over it needs."""
+        p, kinks, degree = law.cdf(a), self.kinks(a, law), math.inf if self.reads_uniform else 0
+        if not self.extra_channels:
+            return noise.uniform(k, 0, p, [p, *kinks], degree)
+        decides = noise.uniform(k, 0, p)
+        extra = [noise.uniform(k, j, p, kinks or None, degree) for j in range(1, 1 + self.extra_channels)]
+        return torch.stack((decides, *extra))
 
 
 @dataclass(frozen=True)
@@ -107,7 +127,7 @@ class HardForward(ActivationEstimator):
     """States are drawn; ``d state / d a`` is replaced by a local factor. One method to write: ``derivative``.
 
     Attributes:
-        reads_uniform: whether the factor depends on the uniform beyond the state that it decides.
+        reads_uniform: whether the factor depends on the uniforms beyond the state that the first of them decides.
     """
 
     reads_uniform: ClassVar[bool] = False
@@ -117,7 +137,7 @@ class HardForward(ActivationEstimator):
         self,
         a: Float[Tensor, "*shape"],
         bit: Float[Tensor, "*shape"],
-        uniform: Float[Tensor, "*shape"],
+        uniform: Float[Tensor, "..."],
         law: NoiseLaw,
     ) -> Float[Tensor, "*shape"]:
         """The factor that stands for ``d bit / d a`` (0/1 coding); the framework multiplies it by ``high - low``.
@@ -125,16 +145,18 @@ class HardForward(ActivationEstimator):
         Args:
             a: pre-activations.
             bit: drawn state as 0.0 or 1.0.
-            uniform: the uniform that decided it, ``bit = uniform < law.cdf(a)``.
+            uniform: the uniform that decided it, ``bit = uniform < law.cdf(a)``; where there are extra channels, these
+                instead, (extra channels, \\*shape).
             law: noise law of the units.
         """
 
     def activate(
-        self, a: Float[Tensor, "*shape"], uniform: Float[Tensor, "*shape"], units: BinaryUnits
+        self, a: Float[Tensor, "*shape"], uniform: Float[Tensor, "..."], units: BinaryUnits
     ) -> Float[Tensor, "*shape"]:
         """The drawn states, with the factor in place of their derivative."""
-        bit = (uniform < units.law.cdf(a.detach())).to(a.dtype)
-        factor = self.derivative(a.detach(), bit, uniform, units.law)
+        decides, reads = (uniform[0], uniform[1:]) if self.extra_channels else (uniform, uniform)
+        bit = (decides < units.law.cdf(a.detach())).to(a.dtype)
+        factor = self.derivative(a.detach(), bit, reads, units.law)
         if factor.shape != a.shape:
             raise EstimlabError(
                 f"{self!r}: derivative() returned the shape {tuple(factor.shape)} for pre-activations of shape "
@@ -149,6 +171,8 @@ class HardForward(ActivationEstimator):
 
         Where the factor reads the uniform, by a double-exponential quadrature over the uniforms that lead to the bit.
         """
+        if self.extra_channels:
+            raise EstimlabError(f"{self!r} reads extra channels of noise: write derivative_moments() for it as well.")
         if self.reads_uniform:
             p = law.cdf(a)
             return conditional_moments(lambda bit, u: self.derivative(a, bit, u, law), p, [p, *self.kinks(a, law)])

@@ -7,7 +7,6 @@ Gumbels differ by a logistic; temperatures are in units of the scale of the nois
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -15,25 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from estimlab.errors import EstimlabError
 from estimlab.estimators.base import HardForward, RelaxedForward
-from estimlab.model.units import BinaryUnits, NoiseLaw, Triangular, Uniform
-
-
-def _check_temperature(who: str, temperature: float) -> None:
-    if not (math.isfinite(temperature) and temperature > 0):
-        raise EstimlabError(
-            f"{who}(temperature={temperature!r}): the temperature must be a positive number; "
-            "for the limit at zero temperature use el.ZGR()."
-        )
-
-
-def _relaxation_kinks(a: Tensor, law: NoiseLaw, temperature: float) -> list[Tensor]:
-    """For laws of bounded support, where the relaxation and the quantile have kinks."""
-    if not isinstance(law, Uniform | Triangular):
-        return []
-    reach = temperature * law.scale
-    return [law.cdf(a - reach), law.cdf(a + reach), torch.full_like(a, 0.5)]
+from estimlab.estimators.relaxation import check_temperature, relaxation_kinks, slope_moments
+from estimlab.model.units import BinaryUnits, NoiseLaw
 
 
 @final
@@ -55,11 +38,11 @@ class GumbelSoftmax(RelaxedForward):
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_temperature("GumbelSoftmax", self.temperature)
+        check_temperature("GumbelSoftmax", self.temperature)
 
     def kinks(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> list[Float[Tensor, "*shape"]]:
         """Those of the relaxation."""
-        return _relaxation_kinks(a, law, self.temperature)
+        return relaxation_kinks(a, law, self.temperature)
 
     def activate(
         self, a: Float[Tensor, "*shape"], uniform: Float[Tensor, "*shape"], units: BinaryUnits
@@ -77,6 +60,9 @@ class STGumbelSoftmax(HardForward):
     ``d bit / d a = F'((a - Z) / tau) / tau``. Exact for quadratics only in the limit tau to 0, where the variance
     grows like 1 / tau. Cost: one forward and one backward pass.
 
+    There is one temperature: of separate ones for the forward and the backward pass only the backward one would act,
+    as the hard state ``1[a - Z > 0]`` does not depend on it.
+
     Attributes:
         temperature: tau > 0 of the backward relaxation, in units of the noise's scale.
     """
@@ -90,11 +76,11 @@ class STGumbelSoftmax(HardForward):
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_temperature("STGumbelSoftmax", self.temperature)
+        check_temperature("STGumbelSoftmax", self.temperature)
 
     def kinks(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> list[Float[Tensor, "*shape"]]:
         """Those of the relaxation."""
-        return _relaxation_kinks(a, law, self.temperature)
+        return relaxation_kinks(a, law, self.temperature)
 
     def derivative(
         self,
@@ -105,3 +91,9 @@ class STGumbelSoftmax(HardForward):
     ) -> Float[Tensor, "*shape"]:
         """The relaxation's derivative at the noise that decided the state."""
         return law.density((a - law.quantile(uniform)) / self.temperature) / self.temperature
+
+    def derivative_moments(
+        self, a: Float[Tensor, "*shape"], law: NoiseLaw
+    ) -> tuple[Float[Tensor, "2 *shape"], Float[Tensor, "2 *shape"]]:
+        """By a quadrature that keeps its digits at small temperatures."""
+        return slope_moments(torch.stack((-a, a)), law, self.temperature)

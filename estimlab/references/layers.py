@@ -18,6 +18,7 @@ from estimlab.references.base import Gradient, Reference, exact_gradient
 from estimlab.references.contraction import LayerTables, Workspace, row_blocks, state_table
 from estimlab.references.plan import Plan, plan_enumeration
 
+TABLE_ELEMENTS = 1 << 22  # of one product table, for all rows of a block
 SHOW_AFTER = 2.0  # seconds of estimated work that a user sees the progress of
 
 
@@ -77,14 +78,14 @@ class LayerwiseEnumeration(Reference):
         return exact_gradient(self, problem, sweep.expected.double(), gradient, sweep.checks)
 
     def _block_rows(self, problem: Problem) -> int:
-        """Enough rows to keep the device's matrix products busy, few enough for its caches or its free memory."""
+        """Enough rows to keep the device's matrix products busy, few enough for its memory."""
         if self.block_rows is not None:
             return self.block_rows
-        if problem.device.type != "cuda":
-            return 2048
-        free, _ = torch.cuda.mem_get_info(problem.device)
-        per_row = 8 * 8 * 2 ** ((max(site.size for site in problem.sites) + 1) // 2) * len(problem.distinct_targets)
-        return int(min(max(2048, free // (4 * per_row)), 1 << 16))
+        per_row = 2 ** ((max(site.size for site in problem.sites) + 1) // 2) * len(problem.distinct_targets)
+        elements = TABLE_ELEMENTS
+        if problem.device.type == "cuda":
+            elements = max(elements, torch.cuda.mem_get_info(problem.device)[0] // (8 * 32))
+        return min(max(1024, elements // per_row), 1 << 14 if problem.device.type == "cpu" else 1 << 16)
 
 
 def require_chain(problem: Problem, who: str) -> None:
