@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import engine, others, sampling, scaling
+from benchmarks import activations, engine, others, sampling, scaling
 from benchmarks.timing import Row, machine
 
 RESULTS = Path(__file__).parent / "results"
@@ -26,6 +26,7 @@ PARTS: dict[str, Callable[[], Row | Iterable[Row]]] = {
     "moments": engine.moments,
     "sampling": sampling.throughput,
     "memory": sampling.long_run,
+    "activations": activations.rows,
     "others": others.rows,
 }
 

@@ -27,13 +27,15 @@ def listing(kind: str) -> Listing:
 
 
 def _estimators() -> Listing:
-    header = ("name", "exact degree", "unbiased", "reads extension", "passes at depth 3", "citation")
+    header = ("name", "exact degree", "unbiased", "reads extension", "bounded at zero", "passes", "citation")
     return header, [_estimator_line(cls) for cls in catalogue()]
 
 
 def _estimator_line(cls: Any) -> tuple[Any, ...]:
     cost, reads = cls().cost(3), "yes" if cls.reads_extension else "no"
-    return cls.name, cls.exact_degree, cls.unbiased, reads, f"{cost.forward} + {cost.backward}", cls.citation
+    bounded = {None: "", True: "yes", False: "no"}[cls.bounded_variance]
+    passes = f"{cost.forward} + {cost.backward}"
+    return cls.name, cls.exact_degree, cls.unbiased, reads, bounded, passes, cls.citation
 
 
 def _studies() -> Listing:

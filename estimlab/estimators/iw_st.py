@@ -41,7 +41,7 @@ class ImportanceWeightedST(HardForward):
     ) -> Float[Tensor, "*shape"]:
         """The weighted factor; ``F'/p`` and ``F'/(1-p)`` are formed as scores, which stay finite."""
         p1 = self.high_weight(a, law)
-        return torch.where(bit > 0.5, p1 * law.score(a), (1 - p1) * law.score(-a))
+        return torch.where(bit > 0.5, p1, 1 - p1) * law.state_score(a, bit)
 
 
 @final

@@ -51,6 +51,10 @@ class NoiseLaw(abc.ABC):
         """F'(a) / F(a), the derivative of log P(high); zero where F(a) is. ``-score(-a)`` is that of log P(low)."""
         return self._score(a / self.scale) / self.scale
 
+    def state_score(self, a: Float[Tensor, "*shape"], bit: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """F'(a) / P(bit), by symmetry one score: ``F'/F`` where the bit is one, ``F'/(1 - F)`` where it is zero."""
+        return self.score(torch.where(bit > 0.5, a, -a))
+
     def quantile(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """The inverse of F, for u strictly inside (0, 1)."""
         return self._quantile(u) * self.scale

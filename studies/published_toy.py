@@ -1,0 +1,144 @@
+"""The published toy of Shekhovtsov, Yanush & Flach (2020) after 100 epochs: their numbers beside ours.
+
+Needs their trained network, `psa_toy/epoch100.npz`, in the folder that the environment variable ESTIMLAB_DATA names.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, final
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+import estimlab as el
+from estimlab.cells import MonteCarloMoments, ProblemRecipe
+from estimlab.results.columns import Column
+from estimlab.results.plotting import appearance
+from estimlab.results.study import Cell, Study
+
+
+@final
+@dataclass(frozen=True)
+class PublishedToy(ProblemRecipe):
+    """A 2-5-5-5-1 network with its 200 points: 0/1 coding, logistic noise, logistic loss.
+
+    Attributes:
+        epoch: 1 or 100.
+    """
+
+    epoch: int = 100
+
+    def build(self) -> el.Problem:
+        """Read it from ESTIMLAB_DATA."""
+        path = Path(os.environ.get("ESTIMLAB_DATA", ".")) / "psa_toy" / f"epoch{self.epoch}.npz"
+        if not path.is_file():
+            raise el.EstimlabError(
+                f"{path} does not exist. Set ESTIMLAB_DATA to the folder that holds psa_toy/epoch{self.epoch}.npz, the "
+                "network of arXiv 2006.03143 as arrays inputs, targets, layer0_weight, layer0_bias, ..."
+            )
+        with np.load(path) as data:
+            arrays = {name: torch.from_numpy(data[name]) for name in data.files}
+        layers = [_linear(arrays[f"layer{k}_weight"], arrays[f"layer{k}_bias"]) for k in range(4)]
+        network = el.Chain(layers[:3], layers[3], el.BinaryUnits(el.Logistic(), 0.0, 1.0))
+        return el.Problem(network, el.LogisticLoss(), arrays["inputs"], arrays["targets"])
+
+    def columns(self) -> dict[str, str | float]:
+        """Problem and epoch."""
+        return {"problem": "psa-toy", "stage": f"epoch {self.epoch}"}
+
+
+def _linear(weight: torch.Tensor, bias: torch.Tensor) -> nn.Linear:
+    layer = nn.Linear(weight.shape[1], weight.shape[0], dtype=torch.float64)
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+        layer.bias.copy_(bias)
+    return layer
+
+
+# Relative RMSE of one draw and of the mean of 9000 draws, and mean cosine of one draw, in layers 0, 1, 2: read off the
+# official figure of epoch 100.
+ONE, MEAN, COSINE = "relative_rmse", "relative_rmse_of_mean", "mean_cosine"
+PUBLISHED: dict[tuple[str, str], dict[str, tuple[float, float, float]]] = {
+    ("reinforce", ""): {ONE: (13.81, 11.24, 6.78), COSINE: (0.075, 0.090, 0.147)},
+    ("arm", ""): {ONE: (2.32, 2.54, 1.81), COSINE: (0.39, 0.36, 0.48)},
+    ("straight_through", ""): {
+        ONE: (0.222, 0.563, 0.568),
+        MEAN: (0.078, 0.334, 0.356),
+        COSINE: (0.984, 0.925, 0.959),
+    },
+    ("psa", ""): {ONE: (0.158, 0.381, 0.436), MEAN: (0.048, 0.028, 0.002), COSINE: (0.991, 0.942, 0.945)},
+    ("gumbel_softmax", "temperature=1.0"): {
+        ONE: (0.396, 0.543, 0.549),
+        MEAN: (0.300, 0.331, 0.252),
+        COSINE: (0.93, 0.85, 0.86),
+    },
+    ("gumbel_softmax", "temperature=0.1"): {ONE: (7.74, 5.43, 2.06), COSINE: (0.14, 0.19, 0.42)},
+    ("mean_field", ""): {ONE: (0.248, 0.415, 0.485)},
+}
+
+
+@final
+@dataclass(frozen=True)
+class Compared(Cell):
+    """One estimator's measured statistics with the published number in a column of its own."""
+
+    revision: ClassVar[int] = 1
+
+    measured: MonteCarloMoments
+
+    @property
+    def title(self) -> str:
+        """The estimator."""
+        return repr(self.measured.estimator)
+
+    def run(self) -> list[dict[str, Any]]:
+        """The rows for which there is a published number."""
+        rows = []
+        for row in self.measured.run():
+            name, parameters = row["estimator"], row["parameters"]
+            published = PUBLISHED.get((name, parameters)) or PUBLISHED[name, ""]
+            one_draw_or_9000 = row["averaged"] == (9000 if row["statistic"] == MEAN else 1)
+            if row["layer"] != "head" and row["statistic"] in published and one_draw_or_9000:
+                rows.append({**row, "published": published[row["statistic"]][int(row["layer"])]})
+        return rows
+
+
+def summary(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Ours with its standard error, and the published number, per layer."""
+    table = table.assign(
+        estimator=[appearance(*pair)["label"] for pair in zip(table["estimator"], table["parameters"], strict=True)],
+        ours=[f"{value:.3f} ± {error:.1g}" for value, error in zip(table["value"], table["stderr"], strict=True)],
+    )
+    titles = {ONE: "Relative RMSE of one draw", MEAN: "Relative RMSE of 9000-draw means", COSINE: "Mean cosine"}
+    columns = ["estimator", "layer", "ours", "published"]
+    return [(title, table.loc[table["statistic"] == name, columns]) for name, title in titles.items()]
+
+
+def cells(draws: int) -> tuple[Compared, ...]:
+    """One cell per estimator."""
+    estimators = (
+        el.Reinforce(),
+        el.ARM(),
+        el.StraightThrough(),
+        el.PSA(),
+        el.GumbelSoftmax(temperature=1.0),
+        el.GumbelSoftmax(temperature=0.1),
+        el.MeanField(),
+    )
+    toy = PublishedToy()
+    return tuple(Compared(MonteCarloMoments(toy, one, (9000,), draws=draws)) for one in estimators)
+
+
+STUDY = Study(
+    question="Do we measure the numbers that Shekhovtsov, Yanush & Flach published for their toy network?",
+    answer="Yes: all but one agree to a few units of the last digit printed. The mean of 9000 PSA draws in layer 2 has "
+    "an error of 0.437 / sqrt(9000) = 0.005, as PSA is exact there; the 0.002 published is one realisation of it.",
+    cells=cells(65_536),
+    smoke=cells(512),
+    columns=(Column("published", "published", "that of the statistic", "number read off the official figure"),),
+)
