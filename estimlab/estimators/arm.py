@@ -12,23 +12,25 @@ from jaxtyping import Float
 from torch import Tensor
 
 from estimlab.errors import EstimlabError
+from estimlab.estimators.average import mean_of_draws
 from estimlab.estimators.base import Cost, Estimator
-from estimlab.estimators.reinforce import sum_units
+from estimlab.estimators.rollout import check_count, sum_units
 from estimlab.model.base import Site, StochasticNetwork
 from estimlab.model.problem import Problem
 from estimlab.model.units import NoiseLaw
 from estimlab.randomness import Noise
 
 Tails = Literal["independent", "common"]
+Twins = list[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
 class Antithetic(Estimator):
-    """One main pass and, for each layer, a twin that takes the mirrored state ``u > 1 - p`` there and goes on alone.
+    """One main pass and, for each layer, twins that take other states there, drawn together, and go on alone.
 
-    With the main value f and the twin's value f', layer k's pre-activations receive ``(f - f') * coefficient``.
-    Unbiased in all layers; uses values of the objective only. Cost: a tail of passes above each layer, quadratic in
-    depth.
+    With the main value f and a twin's value f', layer k's pre-activations receive ``(f - f') * coefficient``, summed
+    over the twins. Unbiased in all layers; uses values of the objective only. Cost: for each twin a tail of passes
+    above each layer, quadratic in depth.
 
     Attributes:
         tails: whether twins draw noise of their own above their layer, or share the main pass's uniforms.
@@ -37,21 +39,34 @@ class Antithetic(Estimator):
     exact_degree: ClassVar[float] = math.inf
     unbiased: ClassVar[Literal["all layers"]] = "all layers"
     reads_extension: ClassVar[bool] = False
-    degree: ClassVar[float]
+    degree: ClassVar[float] = 0
 
     tails: Tails = "independent"
 
     def __post_init__(self) -> None:
-        if self.tails not in get_args(Tails):
-            raise EstimlabError(f"{type(self).__name__}(tails={self.tails!r}): tails is 'independent' or 'common'.")
+        check_tails(type(self).__name__, self.tails)
+
+    @property
+    def twins(self) -> int:
+        """Number of twins of each layer."""
+        return 1
+
+    @property
+    def channels(self) -> int:
+        """Number of channels that decide the states of a layer and its twins: 0, 1, ..."""
+        return 1
+
+    def cuts(self, p: Tensor) -> list[Tensor]:
+        """Where the states of a layer and its twins jump as a function of the uniforms of channel 0."""
+        return [p]
 
     @abc.abstractmethod
-    def coefficient(self, a: Tensor, uniform: Tensor, law: NoiseLaw) -> Tensor:
-        """What multiplies ``f - f'``, per unit."""
+    def draw_twins(self, k: int, a: Tensor, uniform: Tensor, law: NoiseLaw, noise: Noise) -> Twins:
+        """For each twin its bits, and the coefficient of ``f - f'``, per unit."""
 
     def cost(self, depth: int) -> Cost:
-        """The main pass and a tail above each layer."""
-        return Cost(depth + 1 + depth * (depth + 1) // 2, depth + 1)
+        """The main pass and, for each twin, a tail above each layer."""
+        return Cost(depth + 1 + self.twins * (depth * (depth + 1) // 2), depth + 1)
 
     def surrogate(self, problem: Problem, noise: Noise) -> Float[Tensor, " batch"]:
         """The main value; its gradient sends ``(f - f') * coefficient`` to each layer's pre-activations."""
@@ -63,9 +78,11 @@ class Antithetic(Estimator):
             fixed, p = a.detach(), site.units.law.cdf(a.detach())
             ahead = _preactivations(network, k, twins)
             shared = [site.units.law.cdf(b) for b, _ in ahead] if self.tails == "common" else []
-            u = noise.uniform(k, 0, p, [p, 1 - p, *shared], self.degree)
-            linear.append(sum_units(self.coefficient(fixed, u, site.units.law) * a, site.shared))
-            twins = [*self._step_twins(network, k, site, ahead, u, noise), _advance(network, k, site, carry, u > 1 - p)]
+            u = noise.uniform(k, 0, p, [*self.cuts(p), *shared], self.degree)
+            twins = self._step_twins(network, k, site, ahead, u, noise)
+            for bit, coefficient in self.draw_twins(k, fixed, u, site.units.law, noise):
+                linear.append(sum_units(coefficient * a, site.shared))
+                twins.append(_advance(network, k, site, carry, bit))
             carry = _advance(network, k, site, carry, u < p)
         value = problem.value(network.output(carry))
         with torch.no_grad():
@@ -80,9 +97,15 @@ class Antithetic(Estimator):
         stepped = []
         for j, (b, carry) in enumerate(ahead):
             p = site.units.law.cdf(b)
-            v = u if self.tails == "common" else noise.uniform(k, 1 + j, p)
+            v = u if self.tails == "common" else noise.uniform(k, self.channels + j, p)
             stepped.append(_advance(network, k, site, carry, v < p))
         return stepped
+
+
+def check_tails(who: str, tails: object) -> None:
+    """Raise unless it is one of ``Tails``."""
+    if tails not in get_args(Tails):
+        raise EstimlabError(f"{who}(tails={tails!r}): tails is 'independent' or 'common'.")
 
 
 def _preactivations(network: StochasticNetwork, k: int, carries: list[Any]) -> list[tuple[Tensor, Any]]:
@@ -95,9 +118,26 @@ def _advance(network: StochasticNetwork, k: int, site: Site, carry: Any, bit: Te
     return network.advance(k, carry, site.units.state(bit.to(dtype)))
 
 
+@dataclass(frozen=True)
+class Mirrored(Antithetic):
+    """One twin, which takes the mirrored state: high where ``u > 1 - p``."""
+
+    def cuts(self, p: Tensor) -> list[Tensor]:
+        """At p for the state, at 1 - p for the twin."""
+        return [p, 1 - p]
+
+    def draw_twins(self, k: int, a: Tensor, uniform: Tensor, law: NoiseLaw, noise: Noise) -> Twins:
+        """The mirrored state and its coefficient."""
+        return [(uniform > 1 - law.cdf(a), self.coefficient(a, uniform, law))]
+
+    @abc.abstractmethod
+    def coefficient(self, a: Tensor, uniform: Tensor, law: NoiseLaw) -> Tensor:
+        """What multiplies ``f - f'``, per unit."""
+
+
 @final
 @dataclass(frozen=True)
-class ARM(Antithetic):
+class ARM(Mirrored):
     """Augment-REINFORCE-merge (Yin & Zhou 2019, arXiv 1807.11143, eq. 8).
 
     Coefficient ``(1/2 - u) F'(a) / (p (1 - p))``; for logistic noise of scale 1 the last factor is one.
@@ -113,17 +153,35 @@ class ARM(Antithetic):
 
 @final
 @dataclass(frozen=True)
-class DisARM(Antithetic):
+class DisARM(Mirrored):
     """DisARM, or U2G (Dong, Mnih & Tucker 2020, arXiv 2006.10680, eq. 5; Yin et al. 2020).
 
     ARM with the uniform integrated out given state s and twin s': coefficient
     ``1/2 (-1)^{s'} 1[s != s'] F'(a) / min(p, 1-p)``, for logistic noise ``1/2 (-1)^{s'} 1[s != s'] sigmoid(|a|)``. The
-    form for other laws is our derivation.
+    form for other laws is our derivation. Several pairs are independent draws that are averaged: variance and cost are
+    divided and multiplied by their number.
+
+    Attributes:
+        pairs: number of antithetic pairs, at least 1.
     """
 
     citation: ClassVar[str] = "Dong, Mnih & Tucker 2020, arXiv 2006.10680, eq. 5"
     name: ClassVar[str] = "disarm"
-    degree: ClassVar[float] = 0
+
+    pairs: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count("DisARM", "pairs", self.pairs, 1)
+
+    def cost(self, depth: int) -> Cost:
+        """That of one pair, times the number of pairs."""
+        one = super().cost(depth)
+        return Cost(self.pairs * one.forward, self.pairs * one.backward)
+
+    def surrogate(self, problem: Problem, noise: Noise) -> Float[Tensor, " batch"]:
+        """The first pair's main value, with the mean gradient of all pairs."""
+        return mean_of_draws(super().surrogate, problem, noise, self.pairs)
 
     def coefficient(self, a: Tensor, uniform: Tensor, law: NoiseLaw) -> Tensor:
         """Plus where the state is high and its twin low, minus where it is the reverse, zero where they agree."""

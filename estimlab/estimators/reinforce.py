@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from estimlab.errors import EstimlabError
-from estimlab.estimators.base import Estimator
+from estimlab.estimators.base import Cost, Estimator
+from estimlab.estimators.rollout import check_count, log_score, rollout
 from estimlab.model.problem import Problem
 from estimlab.randomness import Noise
 
@@ -45,17 +46,8 @@ class Reinforce(Estimator):
 
     def surrogate(self, problem: Problem, noise: Noise) -> Float[Tensor, " batch"]:
         """The value, with the score times the advantage as its gradient."""
-        network, carry = problem.network, problem.network.initial(problem.inputs)
-        scores: Tensor | float = 0.0
-        for k, site in enumerate(problem.sites):
-            a, carry = network.preactivation(k, carry)
-            law, fixed = site.units.law, a.detach()
-            bit = noise.uniform(k, 0, law.cdf(fixed)) < law.cdf(fixed)
-            score = torch.where(bit, law.score(fixed), -law.score(-fixed))
-            scores = scores + sum_units(score * a, site.shared)
-            carry = network.advance(k, carry, site.units.state(bit.to(a.dtype)))
-        value = problem.value(network.output(carry))
-        linear = (value.detach() - self._baseline(problem)) * scores
+        value, layers = rollout(problem, noise)
+        linear = (value.detach() - self._baseline(problem)) * log_score(layers)
         return value + (linear - linear.detach())  # exactly the value
 
     def _baseline(self, problem: Problem) -> Tensor | float:
@@ -69,6 +61,40 @@ class Reinforce(Estimator):
         return problem.expected
 
 
-def sum_units(term: Tensor, shared: bool) -> Tensor:
-    """Sum over the units of a site: one number per example, or a scalar at a site that all examples share."""
-    return term.sum() if shared else term.flatten(1).sum(1)
+@final
+@dataclass(frozen=True)
+class ReinforceLOO(Estimator):
+    """REINFORCE with a leave-one-out baseline (Kool, van Hoof & Welling 2019, ICLR workshop "Buy 4 REINFORCE samples").
+
+    K passes, each drawn by a channel of its own; a pass's baseline is the mean value of the K - 1 others. A draw is
+    the mean over the passes of ``(f_j - mean of the others) d log P(x^j) / d theta`` and of the direct derivative of
+    f by the head; for K = 2, ``(f_1 - f_2) (s_1 - s_2) / 2`` with the scores s. Unbiased in all layers; uses values of
+    the objective only. Cost: K times that of REINFORCE. Its value is that of the first pass.
+
+    Attributes:
+        samples: K, at least 2.
+    """
+
+    citation: ClassVar[str] = "Kool, van Hoof & Welling 2019, ICLR workshop"
+    exact_degree: ClassVar[float] = math.inf
+    unbiased: ClassVar[Literal["all layers"]] = "all layers"
+    reads_extension: ClassVar[bool] = False
+
+    samples: int = 2
+
+    def __post_init__(self) -> None:
+        check_count("ReinforceLOO", "samples", self.samples, 2)
+
+    def cost(self, depth: int) -> Cost:
+        """That of REINFORCE for every pass."""
+        return Cost(self.samples * (depth + 1), self.samples * (depth + 1))
+
+    def surrogate(self, problem: Problem, noise: Noise) -> Float[Tensor, " batch"]:
+        """The first pass's value, with the mean of all passes' terms as its gradient."""
+        passes = [rollout(problem, noise, channel) for channel in range(self.samples)]
+        values = torch.stack([value.detach() for value, _ in passes])
+        total = torch.zeros_like(values[0])
+        for fixed, (value, layers) in zip(values, passes, strict=True):
+            others = (values.sum(0) - fixed) / (self.samples - 1)
+            total = total + (value + (fixed - others) * log_score(layers)) / self.samples
+        return values[0] + (total - total.detach())

@@ -14,7 +14,9 @@ from estimlab.model.units import NoiseLaw, Triangular, Uniform
 from estimlab.randomness import tanh_sinh
 
 
-def check_temperature(who: str, temperature: float, limit: str = "for the limit at zero temperature use el.ZGR()") -> None:
+def check_temperature(
+    who: str, temperature: float, limit: str = "for the limit at zero temperature use el.ZGR()"
+) -> None:
     """Raise unless the temperature is a positive number; ``limit`` says what to do instead."""
     if not (math.isfinite(temperature) and temperature > 0):
         raise EstimlabError(f"{who}(temperature={temperature!r}): the temperature must be a positive number; {limit}.")
@@ -39,8 +41,8 @@ def slope_moments(
 
         E[g | Z < side] = int_{1/2}^1 g(v(x)) F'(side - v(x)) / F(side) dx,    v(x) = tau Q(x), Q the quantile.
 
-    At higher temperatures, and where kinks must be cut out, in the noise. For logistic and Gaussian noise the absolute
-    error is below 2e-14 in units of one over the scale.
+    At higher temperatures, and where kinks must be cut out, in the noise. For logistic and Gaussian noise, and states
+    of a probability above 1e-300, the error is below 1e-13 of the larger of the moment and one over the scale.
     """
     if temperature > 1 or _bounded(law):
         p = law.cdf(side)

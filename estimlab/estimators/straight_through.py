@@ -13,7 +13,8 @@ from estimlab.errors import EstimlabError
 from estimlab.estimators.base import HardForward
 from estimlab.model.units import NoiseLaw
 
-Proxy = Literal["derived", "identity", "hard_tanh", "tanh", "approx_sign"]
+Proxy = Literal["derived", "identity", "hard_tanh", "tanh", "approx_sign", "sign_swish"]
+_BETA = 5.0  # of SignSwish
 
 
 @final
@@ -26,19 +27,20 @@ class StraightThrough(HardForward):
     The other proxies are the fixed ones of the literature, written as ``d state / d a`` in -1/+1 coding and halved
     for bits, so that they mean the same in any coding: identity 1 (Hinton), HardTanh' ``1[|a| < 1]`` (Hubara et al.
     2016, arXiv 1602.02830), tanh' ``1 - tanh(a)^2``, ApproxSign' ``max(0, 2 - 2|a|)`` (Liu et al. 2018,
-    arXiv 1808.00278).
+    arXiv 1808.00278), SignSwish' ``beta (2 - beta a tanh(beta a / 2)) / (1 + cosh(beta a))`` with beta = 5 (Darabi et
+    al. 2018, arXiv 1812.11800; formula and beta from memory, not verified against the paper).
 
     Bias: one layer, ``F'(a) (E[f'] - (f(high) - f(low)) / gap)`` per unit; zero for multilinear objectives.
     Cost: one forward and one backward pass.
 
     Attributes:
-        proxy: ``"derived"``, ``"identity"``, ``"hard_tanh"``, ``"tanh"`` or ``"approx_sign"``.
+        proxy: ``"derived"``, ``"identity"``, ``"hard_tanh"``, ``"tanh"``, ``"approx_sign"`` or ``"sign_swish"``.
 
     >>> StraightThrough()
     StraightThrough(proxy='derived')
     """
 
-    citation: ClassVar[str] = "Shekhovtsov & Yanush 2021, arXiv 2006.06880; proxies: 1602.02830, 1808.00278"
+    citation: ClassVar[str] = "Shekhovtsov & Yanush 2021, arXiv 2006.06880; proxies: 1602.02830, 1808.00278, 1812.11800"
     exact_degree: ClassVar[float] = 1
 
     proxy: Proxy = "derived"
@@ -67,5 +69,8 @@ class StraightThrough(HardForward):
             case "tanh":
                 # 1 - tanh^2 loses every digit in the tails; the product of two sigmoids does not
                 return 2 * torch.sigmoid(2 * a) * torch.sigmoid(-2 * a)
-            case _:
+            case "approx_sign":
                 return torch.clamp(1 - a.abs(), min=0)
+            case _:
+                x = _BETA * a  # 1 / (1 + cosh x) as a product of two sigmoids: cosh overflows
+                return _BETA * (2 - x * torch.tanh(x / 2)) * torch.sigmoid(x) * torch.sigmoid(-x)

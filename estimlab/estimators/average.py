@@ -1,0 +1,84 @@
+"""The mean of several draws, for any estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from estimlab.errors import EstimlabError
+from estimlab.estimators.base import Cost, Estimator
+from estimlab.estimators.rollout import check_count
+from estimlab.estimators.straight_through import StraightThrough
+from estimlab.model.problem import Problem
+from estimlab.randomness import Key, Noise
+
+
+class OffsetNoise(Noise):
+    """A view of a source whose channels are moved up; ``channels`` counts how many were asked for."""
+
+    def __init__(self, noise: Noise, offset: int):
+        super().__init__()
+        self.noise, self.offset, self.channels = noise, offset, 0
+
+    def _uniform(self, key: Key, probability: Tensor, cuts: Sequence[Tensor], degree: float) -> Tensor:
+        site, channel = key
+        self.channels = max(self.channels, channel + 1)
+        return self.noise.uniform(site, channel + self.offset, probability, cuts, degree)
+
+
+def mean_of_draws(
+    surrogate: Callable[[Problem, Noise], Tensor], problem: Problem, noise: Noise, draws: int
+) -> Float[Tensor, " batch"]:
+    """The value of the first draw, with the mean gradient of all of them.
+
+    The first draw sees the source as it is, so it is the draw that the surrogate alone would make.
+    """
+    first = OffsetNoise(noise, 0)
+    values = [surrogate(problem, first)]
+    values += [surrogate(problem, OffsetNoise(noise, j * first.channels)) for j in range(1, draws)]
+    mean = torch.stack(values).mean(0)
+    return values[0].detach() + (mean - mean.detach())
+
+
+@final
+@dataclass(frozen=True)
+class Average(Estimator):
+    """The mean of K independent draws of another estimator (elementary).
+
+    Same mean and bias, variance divided by K, cost times K. The first draw has the estimator's own noise, so for the
+    same noise it visits the same states; its value is that of this first draw. Claims are those of the estimator.
+
+    Attributes:
+        estimator: any estimator; derived straight-through by default.
+        draws: K, at least 1.
+
+    >>> Average(StraightThrough(), draws=4).unbiased
+    'nowhere'
+    """
+
+    citation: ClassVar[str] = "elementary: the mean of independent draws"
+    exact_degree: ClassVar[float] = StraightThrough.exact_degree  # of the default; an instance takes its estimator's
+
+    estimator: Estimator = field(default_factory=StraightThrough)
+    draws: int = 2
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.estimator, Estimator):
+            raise EstimlabError(f"Average(estimator={self.estimator!r}): give an estimator such as el.Reinforce().")
+        check_count("Average", "draws", self.draws, 1)
+        for claim in ("exact_degree", "unbiased", "estimand", "reads_extension", "bounded_variance", "deterministic"):
+            object.__setattr__(self, claim, getattr(self.estimator, claim))
+
+    def cost(self, depth: int) -> Cost:
+        """That of the estimator, times the number of draws."""
+        one = self.estimator.cost(depth)
+        return Cost(self.draws * one.forward, self.draws * one.backward)
+
+    def surrogate(self, problem: Problem, noise: Noise) -> Float[Tensor, " batch"]:
+        """The value of the first draw, with the mean gradient of all of them."""
+        return mean_of_draws(self.estimator.surrogate, problem, noise, self.draws)

@@ -1,0 +1,57 @@
+"""FouST: the objective's derivative on the way from the midpoint to the drawn state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from estimlab.estimators.base import RelaxedForward, replace_derivative
+from estimlab.model.units import BinaryUnits
+
+
+@final
+@dataclass(frozen=True)
+class FouST(RelaxedForward):
+    """FouST (Pervez, Cohen & Gavves 2020, ICML, PMLR 119:7632); our reading.
+
+    A draw: the state is drawn, and its distance from the midpoint of the coding multiplied by a uniform in (0, 1); the
+    objective and its derivative are taken at the scaled states, and ``d state / d a`` is ``F'(a) / (2 P(b))`` per bit.
+    At P = 1/2 this weight is straight-through's F'; elsewhere it is the importance weight that makes both sides of the
+    midpoint count alike:
+
+        sum_b P(b) int_0^1 f'(u b) du F' / P(b) = F' (f(1) - f(-1))      (-1/+1 coding),
+
+    so one unit alone is unbiased for every objective and every P. With several units it is not, not even for products
+    of two: each derivative is taken at scaled values of the other units. Cost: one forward and one backward pass, two
+    uniforms per unit.
+
+    Attributes:
+        importance_weighted: False leaves F'(a) in the weight's place: unbiased for one unit at P = 1/2 only.
+    """
+
+    citation: ClassVar[str] = "Pervez, Cohen & Gavves 2020, ICML, PMLR 119:7632; our reading"
+    name: ClassVar[str] = "foust"
+
+    importance_weighted: bool = True
+
+    @property
+    def extra_channels(self) -> int:
+        """The multiplier."""
+        return 1
+
+    def activate(
+        self, a: Float[Tensor, "*shape"], uniform: Float[Tensor, "2 *shape"], units: BinaryUnits
+    ) -> Float[Tensor, "*shape"]:
+        """The scaled states."""
+        fixed, law = a.detach(), units.law
+        high = uniform[0] < law.cdf(fixed)
+        state = units.state((1 + torch.where(high, 1, -1) * uniform[1]) / 2)
+        if self.importance_weighted:
+            factor = torch.where(high, law.score(fixed), law.score(-fixed)) / 2
+        else:
+            factor = law.density(fixed)
+        return replace_derivative(a, state, units.gap * factor)

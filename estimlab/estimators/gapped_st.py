@@ -1,0 +1,66 @@
+"""Gapped straight-through: a softmax at logits that are moved until they agree with the draw."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from estimlab.errors import EstimlabError
+from estimlab.estimators.base import HardForward
+from estimlab.estimators.relaxation import check_temperature
+from estimlab.model.units import NoiseLaw
+
+
+@final
+@dataclass(frozen=True)
+class GappedST(HardForward):
+    """Gapped straight-through (Fan, Chi, Rudnicky & Ramadge 2022, arXiv 2206.07235); for binary units our reading.
+
+    A draw: hard states forward; backward the relaxation's derivative at a pre-activation that is moved to the side of
+    the drawn state, and at least by the gap: ``F'(v / tau) / tau`` with ``v = max(a, gap)`` on the high state and
+    ``v = max(-a, gap)`` on the low one, the move being constant for the derivative. It stands for the noise of
+    Gumbel-Softmax, without its variance. The published rule is for two logits with the difference a, logistic noise of
+    scale 1; other laws put their own F in its place. Not even linear objectives are exact. Cost: one forward and one
+    backward pass.
+
+    Attributes:
+        temperature: tau > 0, in units of the noise's scale.
+        gap: positive, in units of the noise's scale, or ``"probability"`` for ``-log(1 - P(b)) / P(b)`` of the drawn b.
+    """
+
+    citation: ClassVar[str] = "Fan, Chi, Rudnicky & Ramadge 2022, arXiv 2206.07235; our reading (binary units)"
+    exact_degree: ClassVar[float] = 0
+    bounded_variance: ClassVar[bool] = True
+    name: ClassVar[str] = "gapped_st"
+
+    temperature: float = 1.0
+    gap: float | Literal["probability"] = 1.0
+
+    def __post_init__(self) -> None:
+        check_temperature("GappedST", self.temperature, "1 is usual")
+        number = isinstance(self.gap, float | int) and math.isfinite(self.gap) and self.gap > 0
+        if not (number or self.gap == "probability"):
+            raise EstimlabError(f"GappedST(gap={self.gap!r}): give a positive number (1 is usual) or 'probability'.")
+
+    def derivative(
+        self,
+        a: Float[Tensor, "*shape"],
+        bit: Float[Tensor, "*shape"],
+        uniform: Float[Tensor, "*shape"],
+        law: NoiseLaw,
+    ) -> Float[Tensor, "*shape"]:
+        """The relaxation's derivative at the moved pre-activation."""
+        side = torch.where(bit > 0.5, a, -a)
+        moved = torch.maximum(side, law.scale * self._gap(side, law))
+        return law.density(moved / self.temperature) / self.temperature
+
+    def _gap(self, side: Tensor, law: NoiseLaw) -> Tensor:
+        if not isinstance(self.gap, str):
+            return torch.full_like(side, self.gap)
+        p = law.cdf(side)
+        return torch.where(p > 0, -law.log_cdf(-side) / p, 1)  # the limit for rare states

@@ -1,0 +1,135 @@
+"""Gumbel-Rao: straight-through Gumbel-Softmax averaged over the noise that leads to the drawn state."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from estimlab.errors import EstimlabError
+from estimlab.estimators.base import HardForward
+from estimlab.estimators.relaxation import check_temperature, relaxation_kinks, slope_moments
+from estimlab.model.units import Gaussian, NoiseLaw
+
+
+@final
+@dataclass(frozen=True)
+class GumbelRao(HardForward):
+    """Gumbel-Rao (Paulus, Maddison & Krause 2021, arXiv 2010.04838, eqs. 7 and 10).
+
+    A draw: hard states forward; backward the mean of K fresh draws of the relaxation's derivative given the state,
+    ``1/K sum_k F'((a - Z_k) / tau) / tau`` with ``Z_k ~ Z | state``, from K extra channels of noise. K = 1 has the
+    law of straight-through Gumbel-Softmax, though not its draws. Same mean for every K, the conditional variance
+    divided by K; the variance at fixed K still grows like 1 / tau as tau goes to 0. Cost: one forward and one
+    backward pass, K uniforms per unit.
+
+    Attributes:
+        temperature: tau > 0 of the backward relaxation, in units of the noise's scale.
+        samples: K, at least 1.
+    """
+
+    citation: ClassVar[str] = "Paulus, Maddison & Krause 2021, arXiv 2010.04838, eqs. 7 and 10"
+    exact_degree: ClassVar[float] = 0
+    bounded_variance: ClassVar[bool] = False
+    reads_uniform: ClassVar[bool] = True
+
+    temperature: float = 1.0
+    samples: int = 10
+
+    def __post_init__(self) -> None:
+        check_temperature("GumbelRao", self.temperature)
+        if not (isinstance(self.samples, int) and self.samples >= 1):
+            raise EstimlabError(
+                f"GumbelRao(samples={self.samples!r}): a whole number of at least 1; for infinitely many use "
+                "el.AnalyticGumbelRao()."
+            )
+
+    @property
+    def extra_channels(self) -> int:
+        """One per sample."""
+        return self.samples
+
+    def kinks(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> list[Float[Tensor, "*shape"]]:
+        """Those of the relaxation, in the uniforms that are scaled to the drawn side."""
+        sides = [(side, law.cdf(side)) for side in (a, -a)]
+        cuts = [(cut, p) for side, p in sides for cut in relaxation_kinks(side, law, self.temperature)]
+        return [torch.where(cut < p, cut / p, 1) for cut, p in cuts]
+
+    def derivative(
+        self,
+        a: Float[Tensor, "*shape"],
+        bit: Float[Tensor, "*shape"],
+        uniform: Float[Tensor, "samples *shape"],
+        law: NoiseLaw,
+    ) -> Float[Tensor, "*shape"]:
+        """The mean over the samples; the noise of the low state at a is minus that of the high state at -a."""
+        side = torch.where(bit > 0.5, a, -a)
+        noise = law.quantile(law.cdf(side) * uniform)
+        return (law.density((side - noise) / self.temperature) / self.temperature).mean(0)
+
+    def derivative_moments(
+        self, a: Float[Tensor, "*shape"], law: NoiseLaw
+    ) -> tuple[Float[Tensor, "2 *shape"], Float[Tensor, "2 *shape"]]:
+        """The mean of one sample, and its variance divided by K: no sampling."""
+        mean, second = slope_moments(torch.stack((-a, a)), law, self.temperature)
+        return mean, mean * mean + (second - mean * mean) / self.samples
+
+
+@final
+@dataclass(frozen=True)
+class AnalyticGumbelRao(HardForward):
+    """Gumbel-Rao with infinitely many samples (Paulus et al. 2021, arXiv 2010.04838, eq. 7; our derivation).
+
+    The name is that of Walker, Khajehnejad & Razi 2025 (arXiv 2505.17962). A draw: hard states forward, the
+    conditional mean of the relaxation's derivative backward, ``A_b / P(b)`` with
+    ``A_1 = int_{1/2}^1 F'(a - tau Q(x)) dx``, Q the quantile, and ``A_0(a) = A_1(-a)``: no noise beyond the state, and
+    a variance that stays bounded as tau goes to 0, where it becomes ZGR. Not even linear objectives are exact: for
+    logistic noise ``(A_0 + A_1) / F' = 1 + (pi^2 tau^2 / 6) (1 - 6 p (1-p)) + O(tau^4)``.
+
+    Gaussian noise in closed form: with ``kappa = tau / sqrt(1 + tau^2)`` and a in units of the scale,
+    ``A_1 = N(a; 0, 1 + tau^2) Phi(kappa a)``; other laws by a quadrature with 103 nodes, temperatures above 1 and laws
+    of bounded support by one with several times as many. Cost: one forward and one backward pass.
+
+    Attributes:
+        temperature: tau > 0 of the backward relaxation, in units of the noise's scale.
+    """
+
+    citation: ClassVar[str] = "Paulus et al. 2021, arXiv 2010.04838, eq. 7; our derivation (closed forms)"
+    exact_degree: ClassVar[float] = 0
+    bounded_variance: ClassVar[bool] = True
+
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_temperature("AnalyticGumbelRao", self.temperature)
+
+    def derivative(
+        self,
+        a: Float[Tensor, "*shape"],
+        bit: Float[Tensor, "*shape"],
+        uniform: Float[Tensor, "*shape"],
+        law: NoiseLaw,
+    ) -> Float[Tensor, "*shape"]:
+        """``A_b / P(b)``."""
+        side = torch.where(bit > 0.5, a, -a)
+        if isinstance(law, Gaussian):
+            return _gaussian_mean(side, law, self.temperature)
+        return slope_moments(side, law, self.temperature)[0]
+
+
+def _gaussian_mean(side: Tensor, law: Gaussian, temperature: float) -> Tensor:
+    """``N(a; 0, s^2 (1 + tau^2)) Phi(kappa a / s) / Phi(a / s)``.
+
+    Below zero the exponents of the three factors cancel; a quotient of scores leaves them out and stays finite where
+    all three are zero.
+    """
+    wide = math.hypot(1, temperature)
+    kappa = temperature / wide
+    below, above = side.clamp(max=0), side.clamp(min=0)
+    rare = law.score(below) / law.score(kappa * below) / (law.scale * wide * math.sqrt(2 * math.pi))
+    likely = Gaussian(law.scale * wide).density(above) * law.cdf(kappa * above) / law.cdf(above)
+    return torch.where(side < 0, rare, likely)

@@ -1,0 +1,77 @@
+"""MuProp: the score function with the Taylor expansion of a mean-field network as its control variate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from estimlab.estimators.base import Cost, Estimator
+from estimlab.estimators.rollout import rollout
+from estimlab.model.problem import Problem
+from estimlab.randomness import Noise
+
+
+@final
+@dataclass(frozen=True)
+class MuProp(Estimator):
+    """MuProp (Gu, Levine, Sutskever & Mnih 2016, arXiv 1511.05176, eq. 3).
+
+    A draw: with a deterministic mean-field pass from the input, its states m_k, value f(m) and slopes
+    ``g_k = d f(m) / d m_k``, the pre-activations of layer k receive
+
+        d log P(x_k) / d a_k [f(x) - f(m) - g_k (x_k - m_k)] + g_k (high - low) F'(a_k).
+
+    The last term is the mean of what the linear part of the bracket subtracts, given the *drawn* states below; so the
+    estimate is unbiased in all layers for every objective and whatever m and g are (taking a_k there is our reading of
+    deep networks). Cost: a drawn and a mean-field pass, forward and backward.
+    """
+
+    citation: ClassVar[str] = "Gu, Levine, Sutskever & Mnih 2016, arXiv 1511.05176, eq. 3"
+    name: ClassVar[str] = "muprop"
+    exact_degree: ClassVar[float] = math.inf
+    unbiased: ClassVar[Literal["all layers"]] = "all layers"
+
+    def cost(self, depth: int) -> Cost:
+        """Both passes; the first layer of the mean-field pass is not differentiated."""
+        return Cost(2 * (depth + 1), 2 * depth + 1)
+
+    def surrogate(self, problem: Problem, noise: Noise) -> Float[Tensor, " batch"]:
+        """The value, with the terms of all layers as its gradient."""
+        value, layers = rollout(problem, noise)
+        mean_value, means, slopes = mean_field(problem)
+        total = torch.zeros_like(mean_value)
+        for layer, mean, slope in zip(layers, means, slopes, strict=True):
+            rest = value.detach() - mean_value - layer.sum_units(slope * (layer.state - mean))
+            direct = slope * layer.site.units.gap * layer.law.density(layer.a.detach())
+            total = total + rest * layer.sum_units(layer.score * layer.a) + layer.sum_units(direct * layer.a)
+        return value + (total - total.detach())
+
+
+def mean_field(problem: Problem) -> tuple[Float[Tensor, " batch"], Sequence[Tensor], Sequence[Tensor]]:
+    """Values of the mean-field pass, its states, and the slope of each example's value by each state.
+
+    At a site that all examples share, the slope of the mean over the examples.
+    """
+    network, like = problem.network, next(problem.network.parameters())
+
+    def run(shifts: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        carry, means = network.initial(problem.inputs), []
+        for k, (site, shift) in enumerate(zip(problem.sites, shifts, strict=True)):
+            a, carry = network.preactivation(k, carry)
+            means.append(site.units.state(site.units.law.cdf(a)) + shift)
+            carry = network.advance(k, carry, means[-1])
+        return problem.value(network.output(carry)), means
+
+    shapes = [site.shape if site.shared else (problem.batch, *site.shape) for site in problem.sites]
+    with torch.no_grad():  # nothing here is differentiated again
+        result: Any = torch.func.vjp(run, [like.new_zeros(shape) for shape in shapes], has_aux=True)
+        value, pull, means = result
+        (slopes,) = pull(torch.ones_like(value))
+    counts = [problem.batch if site.shared else 1 for site in problem.sites]
+    return value, means, [slope / count for slope, count in zip(slopes, counts, strict=True)]
