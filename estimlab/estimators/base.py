@@ -41,6 +41,8 @@ class Estimator(abc.ABC):
         estimand: what the estimate is a derivative by.
         reads_extension: whether the objective is evaluated or differentiated off the corners of the hypercube.
         bounded_variance: whether the variance stays bounded as the temperature goes to zero; None without one.
+        draws_states: whether a draw evaluates the objective at states drawn from the network, and nothing else of it;
+            false where units are relaxed, or not drawn.
         deterministic: whether a draw does not depend on the noise: units are not drawn, the variance is zero.
     """
 
@@ -52,6 +54,7 @@ class Estimator(abc.ABC):
     reads_extension: ClassVar[bool] = True
     bounded_variance: ClassVar[bool | None] = None
     deterministic: ClassVar[bool] = False
+    draws_states: ClassVar[bool] = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -186,6 +189,7 @@ class RelaxedForward(ActivationEstimator):
     """States are relaxed to the interval between low and high, and the objective is differentiated there."""
 
     reads_uniform: ClassVar[bool] = True
+    draws_states: ClassVar[bool] = False
     exact_degree: ClassVar[float] = 0
 
 

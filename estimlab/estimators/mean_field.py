@@ -55,6 +55,7 @@ class MomentPass(Estimator):
     Needs an ``el.Chain`` whose stages after the first are ``nn.Linear``.
     """
 
+    draws_states: ClassVar[bool] = False
     exact_degree: ClassVar[float] = 1
     degree: ClassVar[float]
 

@@ -253,7 +253,7 @@ def test_the_variance_tends_to_that_of_gumbel_softmax_with_the_temperature(coupl
 
 
 FAMILY, POWER, DRAWS = 1e-3, 0.999, 1 << 18
-SAMPLED = [(el.REBAR(), LAWS[0]), (el.REBAR(0.3), LAWS[2]), (el.RELAX(), LAWS[1]), (el.RELAX(), LAWS[3])]
+SAMPLED = [(el.REBAR(), LAWS[0]), (el.REBAR(0.3), el.Uniform(4.0)), (el.RELAX(), LAWS[1]), (el.RELAX(), LAWS[3])]
 
 
 def centred(output, target):
