@@ -49,6 +49,7 @@ def _plane(ax: Axes, table: pd.DataFrame) -> None:
         bias = limit**0.5 / row.loc["reference_norm", "value"]
         ax.plot(bias, deviation, linestyle="none", **look)
         if hidden:
+            ax.update_datalim([(bias / 2.2, deviation)])  # an arrow that ends outside the axes is not drawn
             arrow = {"arrowstyle": "->", "color": look["color"], "linewidth": 0.7, "shrinkA": 1, "shrinkB": 0}
             ax.annotate("", (bias / 2.2, deviation), (bias, deviation), arrowprops=arrow)
     ax.margins(0.12)

@@ -66,7 +66,7 @@ _OTHER_LABELS = {"gumbel_rao": "GR", "reinmax": "ReinMax", "darn": "DARN", "arms
 _OTHER_COLORS = ("#332288", "#999933", "#AA4499", "#44AA99", "#661100", "#6699CC", "#DDCC77")
 _OTHER_MARKERS = (">", "h", "*", "d", "8")
 # Values of fields that say no more than the estimator's name does.
-_QUIET = {("proxy", "derived"), ("tails", "independent"), ("baseline", "0.0")}
+_QUIET = {("proxy", "derived"), ("tails", "independent"), ("baseline", "0.0"), ("pairs", "1")}
 _WORDS = {"exact_mean": "mean"}
 
 

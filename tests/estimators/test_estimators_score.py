@@ -386,6 +386,38 @@ def test_shared_sites_are_unbiased_too(estimator, units):
     assert float(truth.value["weight"].abs().max()) > 0.01
 
 
+class Membranes(el.StochasticNetwork):
+    """Two steps of two spiking units: the carry is a dict, and what a state changes stays for all later steps."""
+
+    def __init__(self):
+        super().__init__()
+        self.synapses, self.head = nn.Linear(2, 2), nn.Linear(2, 3)
+
+    def sites(self, inputs):
+        return (el.Site((2,), el.BinaryUnits(el.Gaussian(), 0.0, 1.0)),) * 2
+
+    def initial(self, inputs):
+        return {"inputs": inputs, "membrane": torch.zeros_like(inputs), "spikes": torch.zeros_like(inputs)}
+
+    def preactivation(self, k, carry):
+        membrane = 0.9 * carry["membrane"] + self.synapses(carry["inputs"] + carry["spikes"])
+        return membrane, {**carry, "membrane": membrane}
+
+    def advance(self, k, carry, state):
+        return {**carry, "membrane": carry["membrane"] - state, "spikes": carry["spikes"] + state}
+
+    def output(self, carry):
+        return self.head(carry["spikes"] + carry["membrane"])
+
+
+@pytest.mark.parametrize("estimator", [e for e in SHARING if not isinstance(e, el.REBAR)], ids=repr)
+def test_networks_with_a_memory_are_unbiased_too(estimator):
+    network = networks.fill(Membranes(), 5, 0.7)
+    problem = el.Problem(network, el.CrossEntropy(), networks.normal(6, 1, 2), torch.tensor([2]))
+    truth = el.PathEnumeration().gradient(problem)
+    assert relative_bias(el.quadrature_moments(problem, estimator, truth)) < 1e-10
+
+
 # ---- fields out of range
 
 REFUSED = {
