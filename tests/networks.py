@@ -15,6 +15,8 @@ from hypothesis import HealthCheck, settings
 from torch import Tensor, nn
 
 import estimlab as el
+from estimlab.measurement.draws import record
+from estimlab.randomness import QuadratureGrid
 
 LAWS = (el.Logistic, el.Gaussian, el.Uniform, el.Triangular)
 SMOOTH_LAWS = LAWS[:2]
@@ -73,6 +75,12 @@ def draw_of(problem: el.Problem, estimator: el.Estimator, noise: el.Noise) -> di
     gradients = torch.autograd.grad(surrogate, parameters, allow_unused=True)
     pairs = zip(names, parameters, gradients, strict=True)
     return {name: torch.zeros_like(p) if gradient is None else gradient for name, p, gradient in pairs}
+
+
+def nodes(problem: el.Problem, estimator: el.Estimator) -> int:
+    """Joint nodes of the noise of one example: what quadrature would visit."""
+    one = problem.example(0)
+    return QuadratureGrid(record(one.with_expected(torch.zeros(1)), estimator)).size
 
 
 def mlp(

@@ -17,6 +17,16 @@ from estimlab.estimators.straight_through import StraightThrough
 from estimlab.model.problem import Problem
 from estimlab.randomness import Key, Noise
 
+CLAIMS = (
+    "exact_degree",
+    "unbiased",
+    "estimand",
+    "reads_extension",
+    "bounded_variance",
+    "deterministic",
+    "draws_states",
+)
+
 
 class OffsetNoise(Noise):
     """A view of a source whose channels are moved up; ``channels`` counts how many were asked for."""
@@ -71,7 +81,7 @@ class Average(Estimator):
         if not isinstance(self.estimator, Estimator):
             raise EstimlabError(f"Average(estimator={self.estimator!r}): give an estimator such as el.Reinforce().")
         check_count("Average", "draws", self.draws, 1)
-        for claim in ("exact_degree", "unbiased", "estimand", "reads_extension", "bounded_variance", "deterministic"):
+        for claim in CLAIMS:
             object.__setattr__(self, claim, getattr(self.estimator, claim))
 
     def cost(self, depth: int) -> Cost:

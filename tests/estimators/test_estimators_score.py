@@ -12,6 +12,7 @@ from torch import nn
 import estimlab as el
 import estimlab.estimators.muprop
 from estimlab.errors import EstimlabError
+from estimlab.estimators.average import CLAIMS
 from estimlab.estimators.rebar import conditional, free
 from estimlab.estimators.rollout import rollout
 from estimlab.measurement.draws import gradients, record
@@ -329,7 +330,7 @@ def test_the_first_draw_of_an_average_is_the_estimators_own(base):
 def test_an_average_claims_what_its_estimator_claims():
     for base in (el.StraightThrough("tanh"), el.ZGR(), el.DisARM(), el.PSA(), el.GumbelSoftmax()):
         average = el.Average(base, 3)
-        for claim in ("exact_degree", "unbiased", "reads_extension", "estimand", "bounded_variance", "deterministic"):
+        for claim in CLAIMS:
             assert getattr(average, claim) == getattr(base, claim)
         assert average.cost(2).forward == 3 * base.cost(2).forward
     assert el.Average.exact_degree == el.Average().exact_degree

@@ -30,6 +30,11 @@ def problem_of(estimator):
     return el.Problem(network, centred, networks.normal(seed + 1, 1, 1))
 
 
+def reached(estimator):
+    """Whether exact moments can be had: a grid of joint nodes of two uniforms per unit is too large."""
+    return isinstance(estimator, el.HardForward) or networks.nodes(problem_of(estimator), estimator) <= 1 << 18
+
+
 def exact_of(problem, estimator):
     moments = el.exact_moments if isinstance(estimator, el.HardForward) else el.quadrature_moments
     return moments(problem, estimator)
@@ -71,6 +76,8 @@ def detectable_share(exact, layer):
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
 def test_sampling_agrees_with_the_exact_moments(estimator, seed):
+    if not reached(estimator):
+        pytest.skip("too many joint nodes: see the gates of its own tests")
     problem = problem_of(estimator)
     exact = exact_of(problem, estimator)
     for layer in exact.layers:
