@@ -148,7 +148,7 @@ class ARM(Mirrored):
 
     def coefficient(self, a: Tensor, uniform: Tensor, law: NoiseLaw) -> Tensor:
         """``F' / (p (1-p))`` is the sum of both scores, which stays finite; zero where the state is certain."""
-        return (0.5 - uniform) * (law.score(a) + law.score(-a))
+        return (0.5 - uniform) * law.log_odds_slope(a)
 
 
 @final

@@ -37,6 +37,7 @@ class DARN(ImportanceWeightedST):
     def __post_init__(self) -> None:
         if self.xbar != "mean" and not (isinstance(self.xbar, float | int) and math.isfinite(self.xbar)):
             raise EstimlabError(f"DARN(xbar={self.xbar!r}): give a finite number (0.5 is ZGR) or 'mean'.")
+        object.__setattr__(self, "symmetric", self.xbar == 0.5)
         if self.xbar != 0.5:
             object.__setattr__(self, "exact_degree", 1)  # only the midpoint makes quadratics exact
 

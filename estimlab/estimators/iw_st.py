@@ -24,9 +24,13 @@ class ImportanceWeightedST(HardForward):
     mean ``F'(a)`` for every p1, so linear objectives are exact; ``p1 = p`` is the derived straight-through, and p1 =
     1/2 makes quadratics exact. Bias for a quadratic: ``F' f'' (p1 - 1/2)`` per unit (0/1 coding); variance at a
     constant slope c: ``F'^2 c^2 (p1 - p)^2 / (p (1 - p))``.
+
+    Attributes:
+        symmetric: whether ``p1(-a) = 1 - p1(a)``; the weight of either state is then p1 on its side, which is cheaper.
     """
 
     exact_degree: ClassVar[float] = 1
+    symmetric: ClassVar[bool] = False
 
     @abc.abstractmethod
     def high_weight(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> Float[Tensor, "*shape"]:
@@ -40,8 +44,12 @@ class ImportanceWeightedST(HardForward):
         law: NoiseLaw,
     ) -> Float[Tensor, "*shape"]:
         """The weighted factor; ``F'/p`` and ``F'/(1-p)`` are formed as scores, which stay finite."""
+        high = bit > 0.5
+        side = torch.where(high, a, -a)
+        if self.symmetric:
+            return self.high_weight(side, law) * law.score(side)
         p1 = self.high_weight(a, law)
-        return torch.where(bit > 0.5, p1, 1 - p1) * law.state_score(a, bit)
+        return torch.where(high, p1, 1 - p1) * law.score(side)
 
 
 @final
@@ -56,6 +64,7 @@ class ZGR(ImportanceWeightedST):
 
     citation: ClassVar[str] = "Shekhovtsov 2023, GCPR; = ReinMax, Liu et al. 2023, arXiv 2304.08612"
     exact_degree: ClassVar[float] = 2
+    symmetric: ClassVar[bool] = True
 
     def high_weight(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> Float[Tensor, "*shape"]:
         """One half."""
@@ -74,6 +83,7 @@ class MVE(ImportanceWeightedST):
     """
 
     citation: ClassVar[str] = "Hooper & Shekhovtsov 2026, AISTATS"
+    symmetric: ClassVar[bool] = True
 
     t: float = 1.0
 
@@ -84,13 +94,19 @@ class MVE(ImportanceWeightedST):
     def high_weight(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> Float[Tensor, "*shape"]:
         """p1 of the trade-off."""
         p = law.cdf(a)
-        pq = p * law.cdf(-a)
+        pq = p * (1 - p)  # where this loses digits, p1 = p to rounding
         return (p + 2 * self.t * pq) / (1 + 4 * self.t * pq)
 
 
 @dataclass(frozen=True)
 class HighWeight(abc.ABC):
-    """p1 as a value: a function of the pre-activation that prints, pickles and hashes."""
+    """p1 as a value: a function of the pre-activation that prints, pickles and hashes.
+
+    Attributes:
+        symmetric: whether ``p1(-a) = 1 - p1(a)``.
+    """
+
+    symmetric: ClassVar[bool] = False
 
     @abc.abstractmethod
     def __call__(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> Float[Tensor, "*shape"]:
@@ -118,12 +134,13 @@ class ConstantWeight(HighWeight):
 class PowerWeight(HighWeight):
     """``p1 = p^(1-alpha) / (p^(1-alpha) + (1-p)^(1-alpha))``: ST at alpha = 0, ZGR at 1 (our derivation)."""
 
+    symmetric: ClassVar[bool] = True
+
     alpha: float = 0.5
 
     def __call__(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> Float[Tensor, "*shape"]:
         """The tempered probability."""
-        odds = law.log_cdf(a).clamp(min=-1e30) - law.log_cdf(-a).clamp(min=-1e30)
-        return torch.sigmoid((1 - self.alpha) * odds)
+        return torch.sigmoid((1 - self.alpha) * law.log_odds(a))
 
 
 @final
@@ -146,6 +163,7 @@ class IWST(ImportanceWeightedST):
                 f"IWST(p1={self.p1!r}): p1 is a HighWeight such as ConstantWeight(0.5) or PowerWeight(0.5) from "
                 "estimlab.estimators.iw_st, or a frozen dataclass of your own that extends HighWeight."
             )
+        object.__setattr__(self, "symmetric", self.p1.symmetric)
 
     def high_weight(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> Float[Tensor, "*shape"]:
         """What ``p1`` says."""

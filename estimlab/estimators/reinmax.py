@@ -51,8 +51,5 @@ class ReinMax(HardForward):
     ) -> Float[Tensor, "*shape"]:
         """Of the drawn side: with q = 1 - p_tau there, ``2 J = (2 - q) q / 2``, which keeps its digits near 0."""
         side = torch.where(bit > 0.5, a, -a)
-        # logarithms of bounded laws reach minus infinity; the clamp keeps 0 / 0 and inf - inf away
-        logit = law.log_cdf(side).clamp(min=-1e30) - law.log_cdf(-side).clamp(min=-1e30)
-        other = torch.sigmoid(-logit / self.temperature)
-        slope = law.score(a) + law.score(-a)  # F' / (p (1-p)) = d logit(p) / da
-        return slope * (2 - other) * other / 2 - law.density(a) / 2
+        other = torch.sigmoid(-law.log_odds(side) / self.temperature)
+        return (law.log_odds_slope(a) * (2 - other) * other - law.density(a)) / 2

@@ -27,6 +27,7 @@ class STZGR(ImportanceWeightedST):
 
     citation: ClassVar[str] = "Shekhovtsov 2023, GCPR"
     name: ClassVar[str] = "st_zgr"
+    symmetric: ClassVar[bool] = True
 
     mix: float = 0.5
 

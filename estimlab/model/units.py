@@ -51,13 +51,23 @@ class NoiseLaw(abc.ABC):
         """F'(a) / F(a), the derivative of log P(high); zero where F(a) is. ``-score(-a)`` is that of log P(low)."""
         return self._score(a / self.scale) / self.scale
 
-    def state_score(self, a: Float[Tensor, "*shape"], bit: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """F'(a) / P(bit), by symmetry one score: ``F'/F`` where the bit is one, ``F'/(1 - F)`` where it is zero."""
-        return self.score(torch.where(bit > 0.5, a, -a))
+    def log_odds(self, a: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """log F(a) - log F(-a); huge but finite where a law of bounded support is certain."""
+        return self._log_odds(a / self.scale)
+
+    def log_odds_slope(self, a: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """F' / (F (1 - F)), the derivative of the log odds; zero where the state is certain."""
+        return self._log_odds_slope(a / self.scale) / self.scale
 
     def quantile(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """The inverse of F, for u strictly inside (0, 1)."""
         return self._quantile(u) * self.scale
+
+    def _log_odds(self, z: Tensor) -> Tensor:
+        return self._log_cdf(z).clamp(min=-1e30) - self._log_cdf(-z).clamp(min=-1e30)
+
+    def _log_odds_slope(self, z: Tensor) -> Tensor:
+        return self._score(z) + self._score(-z)
 
     @abc.abstractmethod
     def _cdf(self, z: Tensor) -> Tensor: ...
@@ -92,6 +102,12 @@ class Logistic(NoiseLaw):
 
     def _score(self, z: Tensor) -> Tensor:
         return torch.sigmoid(-z)
+
+    def _log_odds(self, z: Tensor) -> Tensor:
+        return z
+
+    def _log_odds_slope(self, z: Tensor) -> Tensor:
+        return torch.ones_like(z)
 
     def _quantile(self, u: Tensor) -> Tensor:
         return torch.log(u) - torch.log1p(-u)
