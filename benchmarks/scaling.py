@@ -55,16 +55,16 @@ def draw(rows: list[dict[str, Any]], stem: Path) -> None:
         left, right = figure.subplots(1, 2)
         for what, (label, color, marker) in looks.items():
             kind = [one for one in rows if one["what"] == what]
-            wide = [(one["width"], one["seconds"]) for one in kind if one["depth"] == 2]
-            deep = [(one["depth"], one["seconds"]) for one in kind if one["width"] == WIDTH]
-            left.plot(*zip(*wide, strict=True), color=color, marker=marker, label=label)
+            wide = {one["width"]: one["seconds"] for one in kind if one["depth"] == 2}
+            deep = {one["depth"]: one["seconds"] for one in kind if one["width"] == WIDTH}
+            left.plot(*zip(*sorted(wide.items()), strict=True), color=color, marker=marker, label=label)
             if len(deep) > 1:
-                right.plot(*zip(*sorted(set(deep)), strict=True), color=color, marker=marker, label=label)
+                right.plot(*zip(*sorted(deep.items()), strict=True), color=color, marker=marker)
         product = [(n, 6 * 4.0**n / rows[0]["dgemm"]) for n in WIDTHS if n >= 8]
         left.plot(*zip(*product, strict=True), color="0.5", linestyle=":", label="three matrix products")
         left.set(yscale="log", xlabel="units in each of two layers", ylabel="seconds, two cores")
         right.set(xscale="log", yscale="log", xlabel="layers of ten units", ylabel="seconds, two cores")
         right.set_xticks(DEPTHS, [str(depth) for depth in DEPTHS])
         right.minorticks_off()
-        left.legend()
+        figure.legend(loc="outside upper center", ncols=4)
         save(figure, stem)

@@ -16,7 +16,7 @@ from estimlab.model.problem import Problem
 from estimlab.randomness import Key, RandomStream, Request, TableNoise
 from estimlab.references.base import Gradient
 
-CHUNK_ELEMENTS = 1 << 24  # numbers that the draws of a chunk keep in memory
+CHUNK_ELEMENTS = 1 << 23  # numbers that the draws of a chunk keep in memory
 
 
 @dataclass(frozen=True, eq=False)
