@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import resource
 from itertools import pairwise
 
 import torch
 
 import estimlab as el
 from benchmarks.networks import chain, largest_difference
-from benchmarks.timing import Row, compare, row, seconds
+from benchmarks.timing import Row, compare, peak_memory, row, seconds
 
 EXACT = el.LayerwiseEnumeration(max_seconds=3600, max_bytes=16e9)
 
@@ -25,7 +24,7 @@ def against_dgemm(widths: tuple[int, ...] = (10, 16, 16)) -> Row:
     a = torch.randn(2048, 2048, dtype=torch.float64)
     ours, product = compare(lambda: EXACT.gradient(problem), lambda: [a @ a for _ in range(4)], rounds=11)
     ratios = [flops(list(widths)) / t / (4 * 2 * 2048**3 / s) for t, s in zip(ours, product, strict=True)]
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    memory = peak_memory()
     name = f"exact gradient of {'-'.join(map(str, widths))}, rate over dgemm"
     return row(name, ratios, "of dgemm", ">= 0.6", seconds=min(ours), peak_memory_GB=memory)
 
@@ -89,7 +88,7 @@ def moments() -> list[Row]:
             rounds=3,
         )
         ratios = [a / b for a, b in zip(ours, other, strict=True)]
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        memory = peak_memory()
         name = f"exact moments of {'-'.join(map(str, widths))} over its exact gradient"
         rows.append(row(name, ratios, "times", target, seconds=min(ours), peak_memory_GB=memory))
     return rows

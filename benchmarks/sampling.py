@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
@@ -10,7 +9,7 @@ import torch
 
 import estimlab as el
 from benchmarks.networks import chain
-from benchmarks.timing import Row, compare, row, seconds
+from benchmarks.timing import Row, compare, peak_memory, row, seconds
 from estimlab.measurement.chunks import from_draws
 from estimlab.measurement.draws import gradients, record
 from estimlab.randomness import RandomStream, TableNoise
@@ -68,5 +67,5 @@ def _long_run(draws: int) -> tuple[float, float, float]:
     truth = el.LayerwiseEnumeration().gradient(problem)
     short = seconds(lambda: el.measure(problem, ESTIMATOR, truth, DRAWS))
     took = seconds(lambda: el.measure(problem, ESTIMATOR, truth, draws))
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    memory = peak_memory()
     return draws / took / (DRAWS / short), took, memory
