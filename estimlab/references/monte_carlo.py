@@ -82,7 +82,7 @@ class MonteCarloReference(Reference):
         """The gradient of the expected objective by every block, with the standard error of each coordinate."""
         problem.check_finite()
         problem.check_independent()
-        draw = LocalExpectation(problem.to(dtype=torch.float64), self.enumerate_last)
+        draw = FlippedFutures(problem.to(dtype=torch.float64), self.enumerate_last)
         sampler, draws, checks = _Sampler(self, draw), self.draws, dict[str, float]()
         if draw.sampled == 0:
             draws = 1
@@ -115,7 +115,7 @@ class MonteCarloReference(Reference):
 
 
 @dataclass(frozen=True, eq=False)
-class LocalExpectation:
+class FlippedFutures:
     """One draw of the gradient as a function of the uniforms; the futures of ``flips`` units are followed at a time."""
 
     problem: Problem
@@ -207,7 +207,7 @@ class _Sampler:
     """Streams draws in chunks of so many draws and flipped units that their arrays fit a cache."""
 
     reference: MonteCarloReference
-    draw: LocalExpectation
+    draw: FlippedFutures
 
     def __post_init__(self) -> None:
         problem, sites = self.draw.problem, self.draw.problem.sites

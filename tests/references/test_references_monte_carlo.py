@@ -16,7 +16,7 @@ from estimlab.measurement.draws import record
 from estimlab.model.functional import per_draw_gradients
 from estimlab.randomness import MEASUREMENT_STREAM, RandomStream
 from estimlab.references import monte_carlo
-from estimlab.references.monte_carlo import LocalExpectation
+from estimlab.references.monte_carlo import FlippedFutures
 
 FAMILY_WISE = 1e-3
 
@@ -128,7 +128,7 @@ def uniform_cells(problem, sampled):
     return {k: part.reshape(-1, *shape) for k, (part, shape) in enumerate(zip(parts, shapes, strict=True))}, volumes
 
 
-def expected_draw(problem, enumerate_last, draw=LocalExpectation):
+def expected_draw(problem, enumerate_last, draw=FlippedFutures):
     """Expectation of a draw, and of its values, over its uniforms: no sampling."""
     draw = draw(problem, enumerate_last)
     uniforms, volumes = uniform_cells(problem, draw.sampled)
@@ -164,17 +164,17 @@ def test_the_expectation_of_a_draw_is_the_gradient(name):
         assert networks.close(values, truth.expected)
 
 
-class WithoutSign(LocalExpectation):
+class WithoutSign(FlippedFutures):
     def _signal(self, k, a, high, difference):
         return super()._signal(k, a, torch.ones_like(high), difference)
 
 
-class WithoutDensity(LocalExpectation):
+class WithoutDensity(FlippedFutures):
     def _signal(self, k, a, high, difference):
         return super()._signal(k, a, high, difference) / self.problem.sites[k].units.law.density(a)
 
 
-class OwnFutureOnly(LocalExpectation):
+class OwnFutureOnly(FlippedFutures):
     """The later states of the flipped future are those of the main path."""
 
     def _future(self, start, carry, uniforms):
@@ -184,7 +184,7 @@ class OwnFutureOnly(LocalExpectation):
         return self._tail(carry)
 
 
-class WithoutDirect(LocalExpectation):
+class WithoutDirect(FlippedFutures):
     """The derivative of the value at fixed states is left out."""
 
     def _tail(self, carry):
@@ -304,14 +304,14 @@ def test_enumerating_the_last_layer_reduces_the_variance():
 def test_common_uniforms_reduce_the_variance():
     """Flipped futures with uniforms of their own are as unbiased, and noisier."""
 
-    class IndependentFutures(LocalExpectation):
+    class IndependentFutures(FlippedFutures):
         def _future(self, start, carry, uniforms):
             return super()._future(start, carry, {k: (u + 0.5) % 1 for k, u in uniforms.items()})
 
     problem = networks.classification((2, 3, 3, 3))
-    shapes = LocalExpectation(problem).requests(0)
+    shapes = FlippedFutures(problem).requests(0)
     tables = {k: u for (k, _), u in RandomStream(0).tables(shapes, 0, 4000, torch.zeros(0, dtype=networks.F64)).items()}
-    drawn = [per_draw_gradients(problem.network, d(problem), tables)[0] for d in (LocalExpectation, IndependentFutures)]
+    drawn = [per_draw_gradients(problem.network, d(problem), tables)[0] for d in (FlippedFutures, IndependentFutures)]
     common, independent = (sum(float(block.var(0).sum()) for block in blocks.values()) for blocks in drawn)
     assert common < 0.9 * independent
 
