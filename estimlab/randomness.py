@@ -77,10 +77,10 @@ def open_uniform(like: Tensor, generator: torch.Generator | None = None) -> Tens
     return into_open_interval(u)
 
 
-def into_open_interval(u: Tensor) -> Tensor:
+def into_open_interval(u: Tensor, in_place: bool = False) -> Tensor:
     """Move 0 and 1, which rounding can produce, to their neighbours inside."""
     eps = torch.finfo(u.dtype).eps
-    return u.clamp(eps / 4, 1 - eps / 2)
+    return torch.clamp(u, eps / 4, 1 - eps / 2, out=u if in_place else None)
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class RandomStream:
         generator = np.random.Philox(np.random.SeedSequence(self.seed, spawn_key=(self.stream, *key)))
         generator.advance(start * math.prod(shape) // 4)
         u = np.random.Generator(generator).random((stop - start, *shape))
-        return into_open_interval(torch.from_numpy(u).to(dtype=like.dtype, device=like.device))
+        return into_open_interval(torch.from_numpy(u).to(dtype=like.dtype, device=like.device), in_place=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,9 +186,14 @@ def tanh_sinh(step: float = 1 / 16, reach: float = 3.2) -> Rule:
     return Rule(torch.from_numpy(nodes), torch.from_numpy(weights / weights.sum()))
 
 
-def rule_for(degree: float) -> Rule:
-    """The rule that integrates the square of a draw of the given degree: exact, or to rounding where it is infinite."""
-    return tanh_sinh() if math.isinf(degree) else gauss_legendre(int(degree) + 1)
+def rule_for(degree: float, smooth: Rule | None = None) -> Rule:
+    """The rule that integrates the square of a draw of the given degree: exact, or to rounding where it is infinite.
+
+    ``smooth`` takes the place of the double-exponential rule for an infinite degree.
+    """
+    if math.isinf(degree):
+        return tanh_sinh() if smooth is None else smooth
+    return gauss_legendre(int(degree) + 1)
 
 
 @dataclass(eq=False)
@@ -199,10 +204,11 @@ class QuadratureGrid:
     """
 
     requests: Mapping[Key, Request]
+    smooth: Rule | None = None
     rules: dict[Key, Rule] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.rules = {key: rule_for(request.degree) for key, request in self.requests.items()}
+        self.rules = {key: rule_for(request.degree, self.smooth) for key, request in self.requests.items()}
 
     @property
     def size(self) -> int:

@@ -49,6 +49,14 @@ def per_draw_gradients(network: nn.Module, surrogate: Surrogate, tables: Tables)
     return {name.removeprefix("network."): block for name, block in blocks.items()}, aux
 
 
+def merged(
+    count: float, mean: Tensor, square: Tensor, more: float, their_mean: Tensor, their_square: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Mean and sum of squared deviations of two sets of draws together (Chan, Golub & LeVeque 1979)."""
+    shift, share = their_mean - mean, more / (count + more)
+    return mean + shift * share, square + their_square + shift**2 * (count * share)
+
+
 @dataclass(eq=False)
 class RunningMoments:
     """Mean and sum of squared deviations of draws, merged chunk by chunk (Chan, Golub & LeVeque 1979)."""
@@ -59,14 +67,12 @@ class RunningMoments:
 
     def add(self, draws: Mapping[str, Tensor], count: int) -> None:
         """Merge a chunk, (count, \\*block) per block."""
-        total = self.count + count
         for name, block in draws.items():
             mean = block.mean(0)
-            shift = mean - self.mean.setdefault(name, torch.zeros_like(mean))
-            square = ((block - mean) ** 2).sum(0) + shift**2 * (self.count * count / total)
-            self.mean[name] = self.mean[name] + shift * (count / total)
-            self.square[name] = self.square.get(name, 0) + square
-        self.count = total
+            old = self.mean.get(name, torch.zeros_like(mean)), self.square.get(name, torch.zeros_like(mean))
+            square = ((block - mean) ** 2).sum(0)
+            self.mean[name], self.square[name] = merged(self.count, *old, count, mean, square)
+        self.count += count
 
     @property
     def stderr(self) -> dict[str, Tensor]:

@@ -129,6 +129,10 @@ class Problem:
         inputs = empty if self.inputs is None else self.inputs
         return self._with(inputs=repeat(inputs), targets=repeat(self.targets), expected=repeat(self.expected))
 
+    def with_data(self, inputs: Tensor | None, targets: Tensor | None) -> Problem:
+        """The same network and objective on another batch of the same kind, which is not checked again."""
+        return self._with(inputs=inputs, targets=targets, expected=None)
+
     def with_expected(self, expected: Float[Tensor, " batch"]) -> Problem:
         """The same problem with the expected objective of each example attached."""
         data = {"inputs": self.inputs, "targets": self.targets}

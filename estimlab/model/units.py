@@ -37,31 +37,34 @@ class NoiseLaw(abc.ABC):
 
     def cdf(self, a: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """F(a), the probability of the high state."""
-        return self._cdf(a / self.scale)
+        return self._cdf(self._standard(a))
 
     def log_cdf(self, a: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """log F(a); minus infinity where the law of bounded support gives probability zero."""
-        return self._log_cdf(a / self.scale)
+        return self._log_cdf(self._standard(a))
 
     def density(self, a: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """F'(a), in units of one over the pre-activation."""
-        return self._density(a / self.scale) / self.scale
+        return self._standard(self._density(self._standard(a)))
 
     def score(self, a: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """F'(a) / F(a), the derivative of log P(high); zero where F(a) is. ``-score(-a)`` is that of log P(low)."""
-        return self._score(a / self.scale) / self.scale
+        return self._standard(self._score(self._standard(a)))
 
     def log_odds(self, a: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """log F(a) - log F(-a); huge but finite where a law of bounded support is certain."""
-        return self._log_odds(a / self.scale)
+        return self._log_odds(self._standard(a))
 
     def log_odds_slope(self, a: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """F' / (F (1 - F)), the derivative of the log odds; zero where the state is certain."""
-        return self._log_odds_slope(a / self.scale) / self.scale
+        return self._standard(self._log_odds_slope(self._standard(a)))
 
     def quantile(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """The inverse of F, for u strictly inside (0, 1)."""
         return self._quantile(u) * self.scale
+
+    def _standard(self, a: Tensor) -> Tensor:
+        return a if self.scale == 1 else a / self.scale  # a division by one would be a pass over memory
 
     def _log_odds(self, z: Tensor) -> Tensor:
         return self._log_cdf(z).clamp(min=-1e30) - self._log_cdf(-z).clamp(min=-1e30)
@@ -107,7 +110,7 @@ class Logistic(NoiseLaw):
         return z
 
     def _log_odds_slope(self, z: Tensor) -> Tensor:
-        return torch.ones_like(z)
+        return z.new_ones(()).expand_as(z)  # one number in memory
 
     def _quantile(self, u: Tensor) -> Tensor:
         return torch.log(u) - torch.log1p(-u)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
 import torch
+from torch import Tensor, nn
 
 from estimlab.errors import EstimlabError
+from estimlab.model.chain import Chain
 from estimlab.model.problem import Problem
+from estimlab.model.units import Logistic
+from estimlab.references.contraction import LayerTables, Workspace
+from estimlab.references.sweep import Sweep
 
 PRODUCTS_PER_PAIR = 3  # value, derivative, marginal
+TIMED_UNITS, TIMED_TARGETS = 18, 4  # largest block that is timed: a fraction of a second
 
 
 @dataclass(frozen=True)
@@ -25,7 +33,7 @@ class Plan:
         targets: number of distinct targets; the value tables depend on the target.
         flops: floating-point operations of the matrix products.
         bytes: peak memory of the tables.
-        seconds: flops over the measured rate of this machine's own matrix product.
+        seconds: estimate for this machine, from one timed block of each pair of layers.
     """
 
     states: int
@@ -52,8 +60,14 @@ class Plan:
             )
 
 
-def plan_enumeration(problem: Problem, block_rows: int, item_bytes: int = 8) -> Plan:
-    """Cost of the value, the derivative and the marginal of every layer pair."""
+def plan_enumeration(problem: Problem, block_rows: int, dtype: torch.dtype, calibrate: bool = True) -> Plan:
+    """Cost of the value, the derivative and the marginal of every layer pair.
+
+    The time of a pair of layers is that of one block of its rows (products ``3 * 2 * 2^n`` flops per row, elementwise
+    work of the order of ``2^(n/2)``, the stage forward and backward), timed once in a process, times the number of
+    blocks; to it comes what the smallest layer takes. Without ``calibrate`` it is the time of the products alone, at
+    the rate of a square one: a lower bound.
+    """
     targets = len(problem.distinct_targets)
     widths = [site.size for site in problem.sites]
     shared = sum(2 ** (below + above) for below, above in pairwise(widths))
@@ -61,8 +75,77 @@ def plan_enumeration(problem: Problem, block_rows: int, item_bytes: int = 8) -> 
     flops = 2.0 * PRODUCTS_PER_PAIR * (shared * targets + first)
     per_state = 3 * targets + 2 + max(widths) * (targets + 3)
     half_tables = 2 ** ((max(widths) + 1) // 2) * (4 + 3 * targets) * min(block_rows, 2 ** max(widths))
-    size = float(item_bytes) * (sum(2**n for n in widths) * per_state + half_tables)
-    return Plan(2 ** max(widths), shared + first, targets, flops, size, flops / product_rate(problem.device.type))
+    size = float(dtype.itemsize) * (sum(2**n for n in widths) * per_state + half_tables)
+    seconds = flops / product_rate(problem.device.type)
+    if calibrate:
+        seconds = _seconds(widths, problem.batch, targets, block_rows, dtype, problem.device)
+    return Plan(2 ** max(widths), shared + first, targets, flops, size, seconds)
+
+
+def _seconds(
+    widths: list[int], batch: int, targets: int, block_rows: int, dtype: torch.dtype, device: torch.device
+) -> float:
+    first = [(rows, widths[0], 1) for rows in [max(1, batch // targets)] * targets]
+    total = len(widths) * layer_seconds(dtype, device)
+    for rows, units, columns in [*first, *((2**below, above, targets) for below, above in pairwise(widths))]:
+        block = min(rows, block_rows)
+        timed = min(units, TIMED_UNITS), min(columns, TIMED_TARGETS)
+        larger = 2.0 ** (units - timed[0]) * columns / timed[1]  # wider blocks are as good as pure products
+        total += rows / block * larger * block_seconds(timed[0], timed[1], block, dtype, device)
+    return total
+
+
+@lru_cache(maxsize=256)
+def block_seconds(units: int, targets: int, rows: int, dtype: torch.dtype, device: torch.device) -> float:
+    """Seconds of one block of rows below a layer: stage, tables, three products, and the stage's backward; median."""
+    like = torch.empty(0, dtype=dtype, device=device)
+    weight, workspace = like.new_zeros(units, units).requires_grad_(), Workspace()
+    states, values, weights = (like.new_ones(*shape) for shape in ((rows, units), (targets, 2**units), (targets, rows)))
+    law, total = Logistic(), torch.zeros_like(values)
+
+    def once() -> None:
+        a = states @ weight
+        with torch.no_grad():
+            columns = a.T.contiguous()
+            tables = LayerTables.build(law, columns.T, workspace, keep=True)
+            _, difference = tables.value_and_difference(values)
+            tables.add_marginal(weights, total)
+            cotangent = (difference * law.density(columns) * weights[:, None]).sum(0).T
+        float(torch.autograd.grad(a, weight, cotangent)[0][0, 0])  # waits for a device
+
+    return _median_seconds(once)
+
+
+@lru_cache(maxsize=4)
+def layer_seconds(dtype: torch.dtype, device: torch.device) -> float:
+    """Seconds of one layer however small: those of a chain of two layers of one unit, halved."""
+    linears = [nn.utils.skip_init(nn.Linear, 1, 1, dtype=dtype, device=device) for _ in range(3)]
+    for parameter in nn.ModuleList(linears).parameters():
+        nn.init.zeros_(parameter)  # random ones would come from the global generator
+    problem = Problem(Chain(linears[:2], linears[2]), _first_output, torch.zeros(1, 1, dtype=dtype, device=device))
+
+    def once() -> None:
+        sweep = Sweep(problem.copy(), 1024, shows_progress=False)
+        with torch.no_grad():
+            sweep.states()
+        sweep.parameters()
+
+    return _median_seconds(once) / 2
+
+
+def _first_output(output: Tensor, target: Tensor | None) -> Tensor:
+    return output[:, 0]
+
+
+def _median_seconds(function: Callable[[], None]) -> float:
+    function()
+    return statistics.median(_timed(function) for _ in range(3))
+
+
+def _timed(function: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
 
 
 @lru_cache(maxsize=4)

@@ -71,7 +71,7 @@ def test_binary_layers_of_every_width(units):
     assert torch.allclose(value, values @ joint(pairs).T, atol=ROUNDING * 2**units, rtol=0)
     for j in range(units):
         expected = conditional(pairs, values, j, 1) - conditional(pairs, values, j, 0)
-        assert torch.allclose(difference[..., j], expected, atol=ROUNDING * 2**units, rtol=0)
+        assert torch.allclose(difference[:, j], expected, atol=ROUNDING * 2**units, rtol=0)
     weights = torch.rand(TARGETS, ROWS, generator=generator, dtype=torch.float64)
     total = torch.zeros(TARGETS, 2**units, dtype=torch.float64)
     tables.add_marginal(weights, total)
