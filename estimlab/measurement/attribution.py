@@ -97,7 +97,7 @@ class _Attribution:
         names = [name for name, _ in layers.chain.named_parameters()]
         zero = {name: torch.zeros_like(layers.chain.get_parameter(name)) for name in names}
         self.result = {k: {name: z.clone() for name, z in zero.items()} for k in range(self.depth)}
-        self.marginals = layers.marginals()
+        self.marginals = layers.marginals(self.depth - 1)
         self.factors = [checked_factors(estimator, layers, k)[0] for k in range(self.depth)]
 
     def compute(self) -> dict[int, dict[str, Tensor]]:
@@ -124,8 +124,7 @@ class _Attribution:
 
     def _carry(self, k: int, slope: Tensor, a: Tensor, factor: Tensor) -> Tensor:
         """``sum_y P(y | row) J(y) * slope(y)``."""
-        bits = self.layers.bits(k)
-        expected, high = self.layers.expect(k, torch.cat((slope, bits * slope), 1), a).chunk(2, 1)
+        expected, high = self.layers.expect_slope(k, slope, a)
         return factor[0] * expected + (factor[1] - factor[0]) * high
 
     def _record(self, k: int, errors: dict[int, Tensor], rows: Tensor | slice, examples: Tensor) -> None:

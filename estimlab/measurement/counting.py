@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,6 +15,44 @@ from estimlab.model.problem import Problem
 from estimlab.randomness import TorchNoise
 
 
+@dataclass(frozen=True)
+class Work:
+    """Work of one draw per example. A pass over several forks of an example counts once for each of them.
+
+    Attributes:
+        objective: evaluations of the objective.
+        forward: evaluations of one layer (pre-activations or head), forward.
+        backward: the same, backward.
+    """
+
+    objective: float
+    forward: float
+    backward: float
+
+
+class _Rows(torch.autograd.Function):
+    """The same tensor; tells how many rows it has, those that ``vmap`` hides included."""
+
+    @staticmethod
+    def forward(result: Tensor, tell: Callable[[int], None]) -> Tensor:
+        tell(len(result))
+        return result.view_as(result)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        """Nothing is kept."""
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple, result: Tensor, tell: Callable[[int], None]) -> tuple[Tensor, int]:
+        result = result.movedim(in_dims[0], 0)
+        tell(info.batch_size * result.shape[1])
+        return result.view_as(result), 0
+
+
 class _Counting(StochasticNetwork):
     """A network that counts the evaluations of its pre-activations and outputs, and their backward passes."""
 
@@ -20,6 +60,7 @@ class _Counting(StochasticNetwork):
         super().__init__()
         self.network = network
         self.forward_passes = self.backward_passes = 0
+        self.objective_rows = self.forward_rows = self.backward_rows = 0
 
     def sites(self, inputs: Tensor | None) -> tuple[Site, ...]:
         return self.network.sites(inputs)
@@ -35,25 +76,46 @@ class _Counting(StochasticNetwork):
         return self.network.advance(k, carry, state)
 
     def output(self, carry: Any) -> Tensor:
-        return self._count(self.network.output(carry))
+        return _Rows.apply(self._count(self.network.output(carry)), self._objective)
 
     def _count(self, result: Tensor) -> Tensor:
         self.forward_passes += 1
+        result = _Rows.apply(result, self._forward)
         if result.requires_grad and torch.is_grad_enabled():
             result = result.view_as(result)  # a node of its own, so that the hook fires once per pass
             result.register_hook(self._went_back)
         return result
 
+    def _forward(self, rows: int) -> None:
+        self.forward_rows += rows
+
+    def _objective(self, rows: int) -> None:
+        self.objective_rows += rows
+
     def _went_back(self, gradient: Tensor) -> None:
         self.backward_passes += 1
+        self.backward_rows += len(gradient)
 
 
 def count_passes(problem: Problem, estimator: Estimator, seed: int = 0) -> Cost:
     """Forward and backward layer passes of one draw, with torch's generator seeded apart from the global one."""
+    network = _counted(problem, estimator, seed)
+    return Cost(network.forward_passes, network.backward_passes)
+
+
+def count_work(problem: Problem, estimator: Estimator, seed: int = 0) -> Work:
+    """Work of one draw per example: unlike ``count_passes`` it counts the forks that one pass evaluates together."""
+    network = _counted(problem, estimator, seed)
+    rows = (network.objective_rows, network.forward_rows, network.backward_rows)
+    return Work(*(count / problem.batch for count in rows))
+
+
+def _counted(problem: Problem, estimator: Estimator, seed: int) -> _Counting:
+    """The network after one draw and its gradient."""
     network = _Counting(problem.network)
     counted = Problem(network, problem.objective, problem.inputs, problem.targets, problem.expected)
-    network.forward_passes = 0
+    network.forward_passes = network.objective_rows = network.forward_rows = 0  # of the problem's own checks
     noise = TorchNoise(torch.Generator(problem.device).manual_seed(seed))
     value = estimator.surrogate(counted, noise).mean()
     torch.autograd.grad(value, list(network.parameters()), allow_unused=True)
-    return Cost(network.forward_passes, network.backward_passes)
+    return network

@@ -44,6 +44,9 @@ def gradients(
         tables: what differs between draws, (draws, ...) per key.
     """
 
+    if not estimator.mappable:
+        return _one_by_one(problem, estimator, source, tables)
+
     def surrogate(tables: Mapping[Key, Tensor]) -> tuple[Tensor, Tensor]:
         noise = source(tables)
         value = estimator.surrogate(problem, noise)
@@ -56,6 +59,23 @@ def gradients(
             f"{estimator!r} cannot be mapped over draws: {error}. A surrogate is written for one draw and in tensor "
             "operations: torch.where instead of `if`, no .item(), no in-place writes, no torch.rand (ask `noise`)."
         ) from error
+
+
+def _one_by_one(
+    problem: Problem,
+    estimator: Estimator,
+    source: Callable[[Mapping[Key, Tensor]], Noise],
+    tables: Mapping[Key, Tensor],
+) -> tuple[dict[str, Tensor], Tensor]:
+    parameters = dict(problem.network.named_parameters())
+    draws, weights = [], []
+    for number in range(len(next(iter(tables.values())))):
+        noise = source({key: table[number] for key, table in tables.items()})
+        value = estimator.surrogate(problem, noise).mean()
+        draws.append(torch.autograd.grad(value, list(parameters.values()), allow_unused=True, materialize_grads=True))
+        weights.append(torch.as_tensor(noise.weight))
+    blocks = zip(*draws, strict=True)
+    return {name: torch.stack(block) for name, block in zip(parameters, blocks, strict=True)}, torch.stack(weights)
 
 
 def elements_per_draw(problem: Problem, requests: Mapping[Key, Request]) -> int:

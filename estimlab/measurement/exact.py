@@ -111,7 +111,7 @@ class _Moments:
         self.batch = layers.problem.batch
         zero = {name: torch.zeros_like(p) for name, p in layers.chain.named_parameters()}
         self.mean, self.variance = zero, {name: torch.zeros_like(p) for name, p in zero.items()}
-        self.marginals = layers.marginals()
+        self.marginals = layers.marginals(layers.depth)
         self.factors = [checked_factors(estimator, layers, k) for k in range(layers.depth)]
 
     def compute(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -58,10 +58,27 @@ class ChainLayers:
             torch.mm(self._tables(k, a[rows]).probabilities(), columns, out=result[rows])
         return result
 
-    def marginals(self) -> list[Float[Tensor, "batch states"]]:
-        """P(state of layer k | example), for every layer."""
+    def expect_slope(self, k: int, slope: Float[Tensor, "states units"], a: Tensor) -> tuple[Tensor, Tensor]:
+        """``E[slope]`` and ``E[bit * slope]`` over the states of layer k, unit by unit, for rows of pre-activations.
+
+        Under a linear head of one output the slopes of all states are parallel, ``s(y) w``: one column says it all,
+        and is contracted as the values are, which reaches wider layers.
+        """
+        direction = slope[slope.norm(dim=1).argmax()]
+        direction = direction / direction.norm().clamp(min=torch.finfo(slope.dtype).tiny)
+        size = slope @ direction
+        if float((slope - size[:, None] * direction).abs().max()) > 1e-14 * float(size.abs().max()):
+            mean, high = self.expect(k, torch.cat((slope, self.bits(k) * slope), 1), a).chunk(2, 1)
+            return mean, high
+        value, difference = self._tables(k, a).value_and_difference(size[None])
+        law = self.sites[k].units.law
+        high = law.cdf(a) * (value[0][:, None] + law.cdf(-a) * difference[0].T)
+        return value[0][:, None] * direction, high * direction
+
+    def marginals(self, layers: int) -> list[Float[Tensor, "batch states"]]:
+        """P(state of layer k | example), for the first layers, at least one."""
         result = [self._tables(0, self.a[0]).probabilities()]
-        for k in range(1, self.depth):
+        for k in range(1, layers):
             total = torch.zeros(len(result[0]), 2 ** self.sites[k].size, dtype=result[0].dtype, device=result[0].device)
             for rows in row_blocks(len(self.a[k]), max(1, TABLE_ELEMENTS // total.shape[1])):
                 total += result[-1][:, rows] @ self._tables(k, self.a[k][rows]).probabilities()
@@ -71,7 +88,7 @@ class ChainLayers:
     def value_and_signal(self, k: int, values: Float[Tensor, " states"], a: Tensor) -> tuple[Tensor, Tensor]:
         """The exact value of layer k's rows, and its derivative by the pre-activations, (rows, units)."""
         value, difference = self._tables(k, a).value_and_difference(values[None])
-        return value[0], difference[0] * self.sites[k].units.law.density(a)
+        return value[0], difference[0].T * self.sites[k].units.law.density(a)
 
     def _tables(self, k: int, a: Tensor) -> LayerTables:
         return LayerTables.build(self.sites[k].units.law, a)

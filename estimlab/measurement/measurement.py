@@ -14,6 +14,7 @@ from torch import Tensor
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Cost, Estimator
+from estimlab.measurement.bias_interval import LARGEST_SHARE, MeanError, largest_share, squared_bias_interval
 from estimlab.measurement.chunks import ChunkMoments
 from estimlab.measurement.statistics import (
     STATISTICS,
@@ -23,6 +24,7 @@ from estimlab.measurement.statistics import (
     squared_bias,
     variance,
 )
+from estimlab.model.functional import merged
 from estimlab.model.problem import Problem
 from estimlab.references.base import Gradient
 
@@ -60,13 +62,12 @@ class Groups:
         return cls(count, mean, square, per_draw)
 
     def add(self, group: int, chunk: ChunkMoments) -> None:
-        """Merge a chunk of draws into a group (Chan, Golub & LeVeque 1979)."""
+        """Merge a chunk of draws into a group."""
         before = float(self.count[group])
-        share = chunk.count / (before + chunk.count)
         for name, mean in chunk.mean.items():
-            shift = mean - self.mean[name][group]
-            self.mean[name][group] += shift * share
-            self.square[name][group] += chunk.square[name] + shift**2 * (before * share)
+            group_mean, group_square = self.mean[name][group], self.square[name][group]
+            both = merged(before, group_mean, group_square, chunk.count, mean, chunk.square[name])
+            self.mean[name][group], self.square[name][group] = both
         self.count[group] += chunk.count
         for layer, sums in chunk.per_draw.items():
             for name, value in sums.items():
@@ -175,6 +176,37 @@ class Measurement:
 
         return {place: self._evaluate(statistic, blocks) for place, blocks in self._places(by).items()}
 
+    def squared_bias_interval(self, level: float = 0.95, by: By = "layer") -> dict[str, tuple[float, float]]:
+        """Confidence interval of the squared bias per layer or block, by inversion of the noncentral chi-square.
+
+        Right also where the bias is zero, where ``value +- 2 stderr`` is not; its lower end is zero where the draws do
+        not tell the bias from none. A single point where the moments are exact.
+        """
+        return {place: self._bias_interval(blocks, level) for place, blocks in self._places(by).items()}
+
+    def heavy_tailed(self, by: By = "layer") -> dict[str, bool]:
+        """Whether few draws carry the variance, so that its standard error, and that of the mean, promise too much.
+
+        One of the 64 groups holds more than a tenth of the variance of a layer or block.
+        """
+        return {place: self._largest_share(blocks) > LARGEST_SHARE for place, blocks in self._places(by).items()}
+
+    def _bias_interval(self, blocks: tuple[str, ...], level: float) -> tuple[float, float]:
+        whole = self._moments(blocks)
+        if self.groups is None:
+            return (float(squared_bias(whole)),) * 2
+        groups = torch.cat([self.groups.mean[name].flatten(1) for name in blocks], 1)
+        difference, noise = whole.mean - whole.reference, whole.variance / self.draws
+        error = MeanError.of(groups, difference, noise, whole.reference_variance)
+        low, high = squared_bias_interval(error, level)
+        return float(low), float(high)
+
+    def _largest_share(self, blocks: tuple[str, ...]) -> float:
+        if self.groups is None:
+            return 0.0
+        squares = torch.cat([self.groups.square[name].flatten(1) for name in blocks], 1).sum(1)
+        return float(largest_share(squares))
+
     def _places(self, by: By) -> dict[str, tuple[str, ...]]:
         if by not in ("layer", "block", "network"):
             raise EstimlabError(f"by={by!r}: give 'layer', 'block' or 'network'.")
@@ -186,6 +218,8 @@ class Measurement:
         rows = {name: self._evaluate(statistic, blocks) for name, statistic in STATISTICS.items()}
         if self.groups is not None and by == "layer":
             rows |= self._per_draw(place)
+        if self._largest_share(blocks) > LARGEST_SHARE:
+            rows["heavy_tailed"] = (1.0, 0.0)
         rows["forward_passes"] = (float(self.cost.forward), 0.0)
         rows["backward_passes"] = (float(self.cost.backward), 0.0)
         return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from threading import local
 
@@ -44,15 +44,47 @@ def measure(
     Errors:
         EstimlabError: too few draws; a surrogate of the wrong shape, or NaN, or that cannot be mapped over draws.
     """
+    return measure_many(problem, (estimator,), reference, draws, seed)[0]
+
+
+def measure_many(
+    problem: Problem,
+    estimators: Sequence[Estimator],
+    reference: Gradient | Reference | None = None,
+    draws: int = 10_000,
+    seed: int = 0,
+) -> tuple[Measurement, ...]:
+    """What ``measure`` gives for each estimator, from one set of uniforms.
+
+    Estimators that differ in their local factors alone (straight-through, ZGR, ReinMax, DARN, ...) visit the same
+    states: where draws can be folded into rows (linear stages, each used once) one pass forward serves them all, and
+    each only goes back.
+
+    Args:
+        problem: any problem.
+        estimators: at least one.
+        reference: the true gradient or a way to compute it, as in ``measure``.
+        draws: number of draws of each estimator.
+        seed: non-negative integer.
+
+    Errors:
+        EstimlabError: as ``measure``; no estimator.
+    """
     if draws < 8 * GROUPS:
         raise EstimlabError(f"draws={draws}: standard errors come from {GROUPS} groups; give at least {8 * GROUPS}.")
+    if len(estimators) == 0:
+        raise EstimlabError("measure_many: give at least one estimator.")
     problem.check_finite()
     problem.check_independent()
     truth = _truth(problem, reference)
     if problem.expected is None:
         problem = problem.with_expected(truth.expected)
-    sampler = Sampler.prepare(problem, estimator, truth, RandomStream(seed))
+    sampler = Sampler.prepare(problem, tuple(estimators), truth, RandomStream(seed))
     groups = _run(sampler, draws // (4 * GROUPS) * 4)
+    return tuple(_measurement(problem, *one, truth) for one in zip(estimators, groups, strict=True))
+
+
+def _measurement(problem: Problem, estimator: Estimator, groups: Groups, truth: Gradient) -> Measurement:
     count = float(groups.count.sum())
     totals = {name: groups.total(name) for name in groups.mean}
     return Measurement(
@@ -76,12 +108,14 @@ def _truth(problem: Problem, reference: Gradient | Reference | None) -> Gradient
     return reference
 
 
-def _run(sampler: Sampler, per_group: int) -> Groups:
-    """All draws. Each group is one thread's own, so the result does not depend on the number of threads."""
-    groups = Groups.empty(GROUPS, sampler.truth, sampler.problem.network.layers())
-    threads = torch.get_num_threads() if sampler.by_rows and sampler.problem.device.type == "cpu" else 1
+def _run(sampler: Sampler, per_group: int) -> list[Groups]:
+    """All draws, per estimator. A group is one thread's own, so the result does not depend on the number of threads."""
+    layers = sampler.problem.network.layers()
+    groups = [Groups.empty(GROUPS, sampler.truth, layers) for _ in sampler.estimators]
+    title = ", ".join(map(repr, sampler.estimators))
+    threads = torch.get_num_threads() if sampler.families and sampler.problem.device.type == "cpu" else 1
     if threads == 1:
-        _run_groups(sampler, groups, track(range(GROUPS), f"{sampler.estimator!r}", GROUPS), per_group)
+        _run_groups(sampler, groups, track(range(GROUPS), title, GROUPS), per_group)
         return groups
     # a chunk's arrays are too small for torch to split well among threads; whole groups are not
     own = local()  # hooks on the network are each thread's own, and so is the network
@@ -89,7 +123,7 @@ def _run(sampler: Sampler, per_group: int) -> Groups:
     try:
         with ThreadPoolExecutor(threads, initializer=_own_network, initargs=(own, sampler)) as pool:
             jobs = [pool.submit(lambda g: _run_groups(own.sampler, groups, [g], per_group), g) for g in range(GROUPS)]
-            for job in track(as_completed(jobs), f"{sampler.estimator!r}", GROUPS):
+            for job in track(as_completed(jobs), title, GROUPS):
                 job.result()
     finally:
         torch.set_num_threads(threads)
@@ -100,7 +134,9 @@ def _own_network(own: local, sampler: Sampler) -> None:
     own.sampler = sampler.with_own_network()
 
 
-def _run_groups(sampler: Sampler, groups: Groups, numbers: Iterable[int], per_group: int) -> None:
+def _run_groups(sampler: Sampler, groups: list[Groups], numbers: Iterable[int], per_group: int) -> None:
     for group in numbers:
         for start in range(group * per_group, (group + 1) * per_group, sampler.size):
-            groups.add(group, sampler.chunk(start, min(start + sampler.size, (group + 1) * per_group)))
+            chunks = sampler.chunk(start, min(start + sampler.size, (group + 1) * per_group))
+            for one, chunk in zip(groups, chunks, strict=True):
+                one.add(group, chunk)

@@ -8,7 +8,7 @@ no shared sites, no module that couples examples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,31 +16,37 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from estimlab.estimators.base import Estimator
+from estimlab.measurement.family import Family
 from estimlab.model.chain import Chain, Logits
 from estimlab.model.problem import Problem
 from estimlab.randomness import Key, TableNoise
 
 
 @dataclass(frozen=True, eq=False)
-class Captured:
-    """What one linear map (or ``Logits``) saw in every row.
+class LinearMap:
+    """A linear map (or ``Logits``) and what it read in every row.
 
     Attributes:
         prefix: of the names of its blocks.
         module: the map itself.
-        inputs: its inputs, with a column of ones at the end where it has a bias; ones alone for ``Logits``.
-        delta: gradient of the row's objective by its output.
+        states: its inputs that differ between draws; without columns where it reads the data.
+        fixed: its inputs that do not: the data, and a column of ones where it has a bias; ones alone for ``Logits``.
     """
 
     prefix: str
     module: nn.Module
-    inputs: Float[Tensor, "draws batch i"]
-    delta: Float[Tensor, "draws batch o"]
+    states: Float[Tensor, "draws batch v"]
+    fixed: Float[Tensor, "batch c"]
 
     @property
     def names(self) -> list[str]:
         """Names of the module's blocks."""
         return [f"{self.prefix}.{name}" for name, _ in self.module.named_parameters()]
+
+    @property
+    def inputs(self) -> Float[Tensor, "draws batch i"]:
+        """All inputs."""
+        return torch.cat((self.states, self.fixed.expand(len(self.states), -1, -1)), 2)
 
     def split(self, outer: Float[Tensor, "*lead o i"]) -> dict[str, Tensor]:
         """Blocks from an array over pairs of an output and an input."""
@@ -52,7 +58,10 @@ class Captured:
 
     def join(self, blocks: Mapping[str, Tensor]) -> Float[Tensor, "o i"]:
         """The inverse of ``split``, for one array."""
-        return torch.cat([blocks[name].reshape(self.delta.shape[2], -1) for name in self.names], 1)
+        return torch.cat([blocks[name].reshape(len(blocks[name]), -1) for name in self.names], 1)
+
+
+Delta = Float[Tensor, "draws batch o"]  # gradient of the row's objective by a map's output
 
 
 def serves(problem: Problem) -> bool:
@@ -67,8 +76,14 @@ def serves(problem: Problem) -> bool:
     return linear and flat and len(parameters) == len(set(parameters)) and all(len(s.shape) == 1 for s in problem.sites)
 
 
-def capture(problem: Problem, estimator: Estimator, tables: Mapping[Key, Tensor], draws: int) -> list[Captured] | None:
-    """Inputs and output gradients of every linear map for a block of draws; None where one was used more than once."""
+def capture(
+    problem: Problem, estimators: Sequence[Estimator], tables: Mapping[Key, Tensor], draws: int
+) -> tuple[list[LinearMap], list[list[Tensor]]] | None:
+    """Every linear map with its inputs in a block of draws, and per estimator the gradients by the maps' outputs.
+
+    Several estimators must be a family (``estimlab.measurement.family``): they share the pass, and only go back one by
+    one. None where a map was used more than once.
+    """
     rows = problem.repeated(draws)
     seen: dict[nn.Module, list[tuple[Tensor | None, Tensor]]] = {}
 
@@ -78,30 +93,28 @@ def capture(problem: Problem, estimator: Estimator, tables: Mapping[Key, Tensor]
 
     modules = {name: m for name, m in problem.network.named_modules() if type(m) in (nn.Linear, Logits)}
     handles = [module.register_forward_hook(hook) for module in modules.values()]
+    family = Family(estimators)
     try:
         flat = {key: table.reshape(-1, *table.shape[2:]) for key, table in tables.items()}
-        value = estimator.surrogate(rows, TableNoise(flat)).sum()
+        value = family.surrogate(rows, TableNoise(flat)).sum()
     finally:
         for handle in handles:
             handle.remove()
     if any(len(calls) != 1 for calls in seen.values()) or len(seen) != len(modules):
         return None
-    outputs = [seen[module][0][1] for module in modules.values()]
-    deltas = torch.autograd.grad(value, outputs, allow_unused=True)
-    return [
-        _captured(name, module, seen[module][0], delta, draws)
-        for (name, module), delta in zip(modules.items(), deltas, strict=True)
-    ]
+    calls = [seen[module][0] for module in modules.values()]
+    maps = [_linear_map(*named, call[0], rows, draws) for named, call in zip(modules.items(), calls, strict=True)]
+    gradients = family.gradients(value, [output for _, output in calls])
+    return maps, [[delta.reshape(draws, -1, delta.shape[1]) for delta in deltas] for deltas in gradients]
 
 
-def _captured(
-    name: str, module: nn.Module, call: tuple[Tensor | None, Tensor], delta: Tensor | None, draws: int
-) -> Captured:
-    inputs, output = call
-    delta = torch.zeros_like(output) if delta is None else delta
-    ones = delta.new_ones(len(delta), 1)
+def _linear_map(name: str, module: nn.Module, inputs: Tensor | None, rows: Problem, draws: int) -> LinearMap:
+    batch, like = rows.batch // draws, next(module.parameters()).detach()
+    ones = like.new_ones(batch, 1)
     if inputs is None or type(module) is Logits:
-        inputs = ones
-    elif module.bias is not None:
-        inputs = torch.cat((inputs.detach(), ones), 1)
-    return Captured(name, module, *(t.detach().reshape(draws, -1, t.shape[1]) for t in (inputs, delta)))
+        return LinearMap(name, module, like.new_empty(draws, batch, 0), ones)
+    bias = ones if module.bias is not None else ones[:, :0]
+    states = inputs.detach().reshape(draws, batch, -1)
+    if inputs is rows.inputs:  # the data are the same in every draw
+        return LinearMap(name, module, states[:, :, :0], torch.cat((states[0], bias), 1))
+    return LinearMap(name, module, states, bias)

@@ -1,8 +1,8 @@
-"""One chunk of draws of an estimator, by the fast path where it is valid."""
+"""One chunk of draws of one or several estimators, by the fast path where it is valid."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator
 from estimlab.measurement.chunks import ChunkMoments, from_draws, from_rows, per_draw_gradients
 from estimlab.measurement.draws import elements_per_draw, gradients, record
+from estimlab.measurement.family import shares_states
 from estimlab.measurement.rows import capture, serves
 from estimlab.model.problem import Problem
 from estimlab.randomness import Key, RandomStream, Request, TableNoise
@@ -21,32 +22,42 @@ CHUNK_ELEMENTS = 1 << 23  # numbers that the draws of a chunk keep in memory
 
 @dataclass(frozen=True, eq=False)
 class Sampler:
-    """Draws of an estimator on a problem; a chunk of them is a function of its numbers alone.
+    """Draws of estimators on a problem, the same noise for all; a chunk of them is a function of its numbers alone.
 
     Attributes:
         problem: what is differentiated.
-        estimator: whose draws they are.
+        estimators: whose draws they are.
         truth: the true gradient, for cosines and signs.
         stream: source of the noise.
-        requests: what one draw asks of the noise.
-        by_rows: whether draws can be folded into rows (``estimlab.measurement.rows``).
+        requests: what one draw of each estimator asks of the noise.
+        families: numbers of estimators that share one pass (``estimlab.measurement.family``); each draw of theirs is
+            folded into rows (``estimlab.measurement.rows``). The others are mapped over their draws.
     """
 
     problem: Problem
-    estimator: Estimator
+    estimators: tuple[Estimator, ...]
     truth: dict[str, Tensor]
     stream: RandomStream
-    requests: dict[Key, Request] = field(default_factory=dict)
-    by_rows: bool = False
+    requests: tuple[dict[Key, Request], ...]
+    families: tuple[tuple[int, ...], ...] = ()
 
     @classmethod
-    def prepare(cls, problem: Problem, estimator: Estimator, truth: Gradient, stream: RandomStream) -> Sampler:
-        """Check the estimator on its first draws, and choose the path."""
+    def prepare(
+        cls, problem: Problem, estimators: tuple[Estimator, ...], truth: Gradient, stream: RandomStream
+    ) -> Sampler:
+        """Check the estimators on their first draws, and choose the path of each."""
         reference = {name: value.to(problem.device) for name, value in truth.value.items()}
-        sampler = cls(problem, estimator, reference, stream, record(problem, estimator))
-        first = sampler._gradients(sampler._tables(0, 8))
-        sampler._check(first, 0)
-        return replace(sampler, by_rows=serves(problem) and sampler._rows_give(first))
+        requests = tuple(record(problem, estimator) for estimator in estimators)
+        sampler = cls(problem, estimators, reference, stream, requests)
+        tables, by_rows = sampler._tables(0, 8), list[int]()
+        for number, estimator in enumerate(estimators):
+            first = sampler._gradients(number, tables)
+            sampler._check(estimator, first, 0)
+            if serves(problem) and sampler._rows_give(estimator, first, tables):
+                by_rows.append(number)
+        together = tuple(number for number in by_rows if shares_states(estimators[number]))
+        alone = tuple((number,) for number in by_rows if number not in together)
+        return replace(sampler, families=(together, *alone) if together else alone)
 
     def with_own_network(self) -> Sampler:
         """The same draws from a copy of the network, for another thread."""
@@ -55,43 +66,69 @@ class Sampler:
     @property
     def size(self) -> int:
         """Draws of a chunk."""
-        return max(4, CHUNK_ELEMENTS // elements_per_draw(self.problem, self.requests) // 4 * 4)
+        elements = max(elements_per_draw(self.problem, requests) for requests in self.requests)
+        return max(4, CHUNK_ELEMENTS // elements // 4 * 4)
 
-    def chunk(self, start: int, stop: int) -> ChunkMoments:
-        """Moments of draws ``start .. stop - 1``; start divisible by four."""
+    def chunk(self, start: int, stop: int) -> list[ChunkMoments]:
+        """Moments of draws ``start .. stop - 1`` of each estimator; start divisible by four."""
         tables = self._tables(start, stop)
-        captured = capture(self.problem, self.estimator, tables, stop - start) if self.by_rows else None
-        layers = self.problem.network.layers()
-        if captured is not None and self.problem.batch == 1:
-            moments = from_rows(captured, self.truth, layers)
-            self._check(moments.mean, start)
-            return moments
-        draws = self._gradients(tables) if captured is None else per_draw_gradients(captured)
-        self._check(draws, start)
-        return from_draws(draws, self.truth, layers)
+        found: dict[int, ChunkMoments] = {}
+        for family in self.families:
+            found |= self._by_rows(family, tables, start, stop - start)
+        for number in set(range(len(self.estimators))) - set(found):
+            found[number] = self._moments(number, self._gradients(number, tables), start)
+        return [found[number] for number in range(len(self.estimators))]
+
+    def _by_rows(
+        self, family: tuple[int, ...], tables: dict[Key, Tensor], start: int, draws: int
+    ) -> dict[int, ChunkMoments]:
+        """Moments of the estimators of a family; none where rows turn out not to serve."""
+        captured = capture(self.problem, [self.estimators[number] for number in family], tables, draws)
+        if captured is None:
+            return {}
+        maps, deltas = captured
+        if self.problem.batch > 1:
+            each = zip(family, deltas, strict=True)
+            return {number: self._moments(number, per_draw_gradients(maps, delta), start) for number, delta in each}
+        moments = from_rows(maps, deltas, self.truth, self.problem.network.layers())
+        for number, one in zip(family, moments, strict=True):
+            self._check(self.estimators[number], one.mean, start)
+        return dict(zip(family, moments, strict=True))
+
+    def _moments(self, number: int, draws: dict[str, Tensor], start: int) -> ChunkMoments:
+        self._check(self.estimators[number], draws, start)
+        return from_draws(draws, self.truth, self.problem.network.layers())
 
     def _tables(self, start: int, stop: int) -> dict[Key, Tensor]:
         like = torch.empty(0, dtype=self.problem.dtype, device=self.problem.device)
-        return self.stream.tables(self.requests, start, stop, like)
+        requests = {key: request for one in self.requests for key, request in one.items()}
+        return self.stream.tables(requests, start, stop, like)
 
-    def _gradients(self, tables: dict[Key, Tensor]) -> dict[str, Tensor]:
-        return gradients(self.problem, self.estimator, TableNoise, tables)[0]
+    def _gradients(self, number: int, tables: dict[Key, Tensor]) -> dict[str, Tensor]:
+        asked = {key: tables[key] for key in self.requests[number]}
+        return gradients(self.problem, self.estimators[number], TableNoise, asked)[0]
 
-    def _rows_give(self, draws: dict[str, Tensor]) -> bool:
+    def _rows_give(self, estimator: Estimator, draws: dict[str, Tensor], tables: dict[Key, Tensor]) -> bool:
         """Whether draws folded into rows have the gradients of draws taken one by one, on the first eight."""
-        captured = capture(self.problem, self.estimator, self._tables(0, 8), 8)
+        try:
+            captured = capture(self.problem, [estimator], tables, 8)
+        except RuntimeError:
+            if estimator.mappable:
+                raise
+            captured = None  # other people's code need not take further examples
         if captured is None:
             return False
-        folded, tolerance = per_draw_gradients(captured), 100 * torch.finfo(self.problem.dtype).eps
+        folded = per_draw_gradients(captured[0], captured[1][0])
+        tolerance = 100 * torch.finfo(self.problem.dtype).eps
         return all(
             torch.allclose(folded[name], block, rtol=tolerance, atol=tolerance * float(block.abs().max()))
             for name, block in draws.items()
         )
 
-    def _check(self, blocks: dict[str, Tensor], start: int) -> None:
+    def _check(self, estimator: Estimator, blocks: dict[str, Tensor], start: int) -> None:
         for name, block in blocks.items():
             if not bool(torch.isfinite(block.sum())) and not bool(torch.isfinite(block).all()):
                 raise EstimlabError(
-                    f"{self.estimator!r}: a draw from number {start} on (seed {self.stream.seed}) of the block "
+                    f"{estimator!r}: a draw from number {start} on (seed {self.stream.seed}) of the block "
                     f"{name!r} is NaN or infinite. Look for a division by a probability or a logarithm of zero."
                 )

@@ -104,10 +104,15 @@ STATISTICS: dict[str, Callable[[Moments], Tensor]] = {
 
 def jackknife(replicates: Float[Tensor, " groups"]) -> float:
     """Standard error from the values of a statistic with one group of draws left out at a time."""
+    return float(jackknife_errors(replicates))
+
+
+def jackknife_errors(replicates: Float[Tensor, "groups *places"]) -> Float[Tensor, "*places"]:
+    """The same of many statistics at once."""
     groups = len(replicates)
-    if bool((replicates == replicates[0]).all()):
-        return 0.0  # a statistic of the reference alone; the mean of equal numbers may differ from them by rounding
-    return math.sqrt((groups - 1) / groups * float(((replicates - replicates.mean()) ** 2).sum()))
+    errors = ((groups - 1) / groups * ((replicates - replicates.mean(0)) ** 2).sum(0)).sqrt()
+    # a statistic of the reference alone; the mean of equal numbers may differ from them by rounding
+    return torch.where((replicates == replicates[0]).all(0), 0.0, errors)
 
 
 def reference_error(statistic: Callable[[Moments], Tensor], m: Moments) -> float:

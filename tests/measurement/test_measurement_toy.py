@@ -1,19 +1,10 @@
 """The published toy: a 2-5-5-5-1 network after one epoch of training, every printed digit of its exact numbers."""
 
-import os
-import pathlib
-
-import numpy as np
+import networks
 import pytest
 import torch
-from torch import nn
 
 import estimlab as el
-
-DATA = pathlib.Path(os.environ.get("ESTIMLAB_DATA", "")) / "psa_toy" / "epoch1.npz"
-pytestmark = pytest.mark.skipif(
-    "ESTIMLAB_DATA" not in os.environ or not DATA.is_file(), reason="ESTIMLAB_DATA does not hold psa_toy/epoch1.npz"
-)
 
 NORMS = (0.008808, 0.010013, 0.011613, 0.088482)
 BIAS = {
@@ -31,15 +22,7 @@ def half_unit(number):
 
 @pytest.fixture(scope="module")
 def problem():
-    with np.load(DATA) as file:
-        arrays = {name: torch.from_numpy(file[name]) for name in file.files}
-    layers = [nn.Linear(*arrays[f"layer{k}_weight"].shape[::-1]).double() for k in range(4)]
-    with torch.no_grad():
-        for k, layer in enumerate(layers):
-            layer.weight.copy_(arrays[f"layer{k}_weight"])
-            layer.bias.copy_(arrays[f"layer{k}_bias"])
-    network = el.Chain(layers[:3], layers[3], el.BinaryUnits(el.Logistic(), 0.0, 1.0))
-    return el.Problem(network, el.LogisticLoss(), arrays["inputs"], arrays["targets"])
+    return networks.published_toy(1)
 
 
 @pytest.fixture(scope="module")
