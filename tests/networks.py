@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
+import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from torch import Tensor, nn
@@ -17,6 +20,7 @@ from torch import Tensor, nn
 import estimlab as el
 from estimlab.measurement.draws import record
 from estimlab.randomness import QuadratureGrid
+from estimlab.results.study import load_study
 
 LAWS = (el.Logistic, el.Gaussian, el.Uniform, el.Triangular)
 SMOOTH_LAWS = LAWS[:2]
@@ -31,6 +35,15 @@ def examples(count: int) -> settings:
     fixed = "--vary-seed" not in sys.argv
     slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
     return settings(max_examples=count, deadline=None, derandomize=fixed, database=None, suppress_health_check=slow)
+
+
+def published_toy(epoch: int) -> el.Problem:
+    """The published 2-5-5-5-1 network; skips the test where ESTIMLAB_DATA does not hold it."""
+    file = f"psa_toy/epoch{epoch}.npz"
+    if not (Path(os.environ.get("ESTIMLAB_DATA", "")) / file).is_file():
+        pytest.skip(f"ESTIMLAB_DATA does not hold {file}")
+    study = load_study(Path(__file__).parents[1] / "studies" / "published_toy.py")
+    return study.module.PublishedToy(epoch).build()
 
 
 def normal(seed: int, *shape: int, scale: float = 1.0) -> Tensor:

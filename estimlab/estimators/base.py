@@ -36,7 +36,8 @@ class Estimator(abc.ABC):
         name: snake case of the class, used in tables and on the command line.
         citation: authors, year, arXiv number, equation.
         exact_degree: largest degree, per unit, of an objective for which the gradient of one layer is exact; infinity
-            for an unbiased estimator, 0 (no claim) where not even linear objectives are exact.
+            for an unbiased estimator, 0 (no claim) where not even linear objectives are exact. By default 1, the least
+            that one can ask: it shows a wrong sign and a wrong scale.
         unbiased: in which layers of a deep network the estimate is unbiased whatever the objective.
         estimand: what the estimate is a derivative by.
         reads_extension: whether the objective is evaluated or differentiated off the corners of the hypercube.
@@ -44,16 +45,18 @@ class Estimator(abc.ABC):
         draws_states: whether a draw evaluates the objective at states drawn from the network, and nothing else of it;
             false where units are relaxed, or not drawn.
         deterministic: whether a draw does not depend on the noise: units are not drawn, the variance is zero.
+        mappable: whether ``torch.vmap`` can map the surrogate over draws; where not, draws are taken one by one.
     """
 
     name: ClassVar[str]
     citation: ClassVar[str] = ""
-    exact_degree: ClassVar[float] = 0
+    exact_degree: ClassVar[float] = 1
     unbiased: ClassVar[Literal["all layers", "last layer", "nowhere"]] = "nowhere"
     estimand: ClassVar[Literal["preactivation", "probability", "mean"]] = "preactivation"
     reads_extension: ClassVar[bool] = True
     bounded_variance: ClassVar[bool | None] = None
     deterministic: ClassVar[bool] = False
+    mappable: ClassVar[bool] = True
     draws_states: ClassVar[bool] = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -215,6 +218,14 @@ class _ReplaceDerivative(torch.autograd.Function):
 def replace_derivative(a: Tensor, state: Tensor, factor: Tensor) -> Tensor:
     """The given states, whose derivative by ``a`` is the given factor."""
     return _ReplaceDerivative.apply(a, state, factor)
+
+
+def drawn_side(a: Float[Tensor, "*shape"], bit: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """``a`` where the bit is 1 and ``-a`` where it is 0, as F of it is the probability of the drawn state.
+
+    By a product: choosing by a mask without pattern costs several passes over memory.
+    """
+    return a * (2 * bit - 1)
 
 
 def conditional_moments(

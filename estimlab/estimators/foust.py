@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from estimlab.estimators.base import RelaxedForward, replace_derivative
+from estimlab.estimators.base import RelaxedForward, drawn_side, replace_derivative
 from estimlab.model.units import BinaryUnits
 
 
@@ -26,8 +25,10 @@ class FouST(RelaxedForward):
         sum_b P(b) int_0^1 f'(u b) du F' / P(b) = F' (f(1) - f(-1))      (-1/+1 coding),
 
     so one unit alone is unbiased for every objective and every P. With several units it is not, not even for products
-    of two: each derivative is taken at scaled values of the other units. Cost: one forward and one backward pass, two
-    uniforms per unit.
+    of two: each derivative is taken at scaled values of the other units. Cost: one forward and one backward pass.
+
+    The multiplier is what the bit leaves of its own uniform: given ``U < p``, ``U / p`` is uniform in (0, 1) whatever
+    p, and so is ``(1 - U) / (1 - p)`` given the opposite.
 
     Attributes:
         importance_weighted: False leaves F'(a) in the weight's place: unbiased for one unit at P = 1/2 only.
@@ -38,20 +39,15 @@ class FouST(RelaxedForward):
 
     importance_weighted: bool = True
 
-    @property
-    def extra_channels(self) -> int:
-        """The multiplier."""
-        return 1
-
     def activate(
-        self, a: Float[Tensor, "*shape"], uniform: Float[Tensor, "2 *shape"], units: BinaryUnits
+        self, a: Float[Tensor, "*shape"], uniform: Float[Tensor, "*shape"], units: BinaryUnits
     ) -> Float[Tensor, "*shape"]:
         """The scaled states."""
         fixed, law = a.detach(), units.law
-        high = uniform[0] < law.cdf(fixed)
-        state = units.state((1 + torch.where(high, 1, -1) * uniform[1]) / 2)
-        if self.importance_weighted:
-            factor = torch.where(high, law.score(fixed), law.score(-fixed)) / 2
-        else:
-            factor = law.density(fixed)
+        bit = (uniform < law.cdf(fixed)).to(a.dtype)
+        side = drawn_side(fixed, bit)
+        # -1 to 1; P(b) and 1 - U round apart where P(b) is tiny
+        signed = ((uniform - (1 - bit)) / law.cdf(side)).clamp(-1, 1)
+        factor = law.score(side) / 2 if self.importance_weighted else law.density(fixed)
+        state = (units.low + units.high) / 2 + units.gap / 2 * signed
         return replace_derivative(a, state, units.gap * factor)

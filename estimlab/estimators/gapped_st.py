@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from estimlab.errors import EstimlabError
-from estimlab.estimators.base import HardForward
+from estimlab.estimators.base import HardForward, drawn_side
 from estimlab.estimators.relaxation import check_temperature
 from estimlab.model.units import NoiseLaw
 
@@ -55,12 +55,13 @@ class GappedST(HardForward):
         law: NoiseLaw,
     ) -> Float[Tensor, "*shape"]:
         """The relaxation's derivative at the moved pre-activation."""
-        side = torch.where(bit > 0.5, a, -a)
-        moved = torch.maximum(side, law.scale * self._gap(side, law))
+        side = drawn_side(a, bit)
+        moved = side.clamp(min=self._gap(side, law))
         return law.density(moved / self.temperature) / self.temperature
 
-    def _gap(self, side: Tensor, law: NoiseLaw) -> Tensor:
+    def _gap(self, side: Tensor, law: NoiseLaw) -> float | Tensor:
+        """In units of the pre-activation."""
         if not isinstance(self.gap, str):
-            return torch.full_like(side, self.gap)
+            return law.scale * self.gap
         p = law.cdf(side)
-        return torch.where(p > 0, -law.log_cdf(-side) / p, 1)  # the limit for rare states
+        return law.scale * torch.where(p > 0, -law.log_cdf(-side) / p, 1)  # the limit for rare states

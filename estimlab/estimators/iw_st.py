@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from estimlab.errors import EstimlabError
-from estimlab.estimators.base import HardForward
+from estimlab.estimators.base import HardForward, drawn_side
 from estimlab.model.units import NoiseLaw
 
 
@@ -44,12 +44,11 @@ class ImportanceWeightedST(HardForward):
         law: NoiseLaw,
     ) -> Float[Tensor, "*shape"]:
         """The weighted factor; ``F'/p`` and ``F'/(1-p)`` are formed as scores, which stay finite."""
-        high = bit > 0.5
-        side = torch.where(high, a, -a)
+        side = drawn_side(a, bit)
         if self.symmetric:
             return self.high_weight(side, law) * law.score(side)
         p1 = self.high_weight(a, law)
-        return torch.where(high, p1, 1 - p1) * law.score(side)
+        return torch.where(bit > 0.5, p1, 1 - p1) * law.score(side)
 
 
 @final
@@ -95,7 +94,7 @@ class MVE(ImportanceWeightedST):
         """p1 of the trade-off."""
         p = law.cdf(a)
         pq = p * (1 - p)  # where this loses digits, p1 = p to rounding
-        return (p + 2 * self.t * pq) / (1 + 4 * self.t * pq)
+        return torch.add(p, pq, alpha=2 * self.t) / (4 * self.t * pq).add_(1)
 
 
 @dataclass(frozen=True)

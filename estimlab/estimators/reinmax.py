@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from estimlab.estimators.base import HardForward
+from estimlab.estimators.base import HardForward, drawn_side
 from estimlab.estimators.relaxation import check_temperature
 from estimlab.model.units import NoiseLaw
 
@@ -50,6 +50,7 @@ class ReinMax(HardForward):
         law: NoiseLaw,
     ) -> Float[Tensor, "*shape"]:
         """Of the drawn side: with q = 1 - p_tau there, ``2 J = (2 - q) q / 2``, which keeps its digits near 0."""
-        side = torch.where(bit > 0.5, a, -a)
-        other = torch.sigmoid(-law.log_odds(side) / self.temperature)
-        return (law.log_odds_slope(a) * (2 - other) * other - law.density(a)) / 2
+        side = drawn_side(a, bit)
+        other = torch.sigmoid(law.log_odds(side) * (-1 / self.temperature))
+        twice = (2 - other).mul_(other).mul_(law.log_odds_slope(a))  # in place: new memory costs more than the product
+        return twice.sub_(law.density(a)).div_(2)

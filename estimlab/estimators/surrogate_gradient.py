@@ -42,6 +42,7 @@ class SurrogateGradient(ActivationEstimator):
     """
 
     citation: ClassVar[str] = "Neftci, Mostafa & Zenke 2019, arXiv 1901.09948; shapes of snnTorch, Norse, SpikingJelly"
+    exact_degree: ClassVar[float] = 0
     deterministic: ClassVar[bool] = True
     draws_states: ClassVar[bool] = False
     reads_uniform: ClassVar[bool] = False
