@@ -1,0 +1,1 @@
+"""Other people's code as estimators: sampling functions with their own backward rule, and surrogate losses."""

@@ -1,0 +1,1 @@
+"""Statements about other people's functions, and whether they hold."""

@@ -1,0 +1,10 @@
+"""Does an estimator do what it claims? Faults, contract, expectations by quadrature, gates where only sampling reaches.
+
+``check_estimator`` judges and reports; ``parametrize_with_checks`` makes a pytest item of every claim.
+"""
+
+from estimlab.checks.pytest_items import parametrize_with_checks
+from estimlab.checks.report import CheckReport, Row
+from estimlab.checks.suite import CHECKS, Check, check_estimator
+
+__all__ = ["CHECKS", "Check", "CheckReport", "Row", "check_estimator", "parametrize_with_checks"]

@@ -1,0 +1,203 @@
+"""Faults that make everything else meaningless: each is named, and the first one found is the only one reported."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from estimlab.checks.cases import deep
+from estimlab.checks.draws import SHOW_DRAW, close, crash, draw, equal, mapped, noise_of, tables_of
+from estimlab.checks.report import Refuted
+from estimlab.errors import EstimlabError
+from estimlab.estimators.base import Estimator
+from estimlab.model.problem import Problem
+from estimlab.randomness import TableNoise
+
+PLAIN = deep()
+SHOW_TWICE = """\
+def gradient(seed):
+    noise = el.TorchNoise(torch.Generator().manual_seed(seed))
+    value = estimator.surrogate(problem, noise).mean()
+    return torch.autograd.grad(value, next(problem.network.parameters()))[0]
+
+
+first = gradient(0)
+for seed in range(1, 9):
+    gradient(seed)
+print("the same noise, before and after other draws:", first, gradient(0), sep="\\n")"""
+SHOW_MAPPED = "print(el.measure(problem, estimator, draws=512).table())"
+
+
+def runs(estimator: Estimator) -> str:
+    """One draw in either floating type."""
+    for dtype in ("float64", "float32"):
+        case = deep(dtype=dtype)
+        try:
+            draw(case.build(), estimator, noise_of(0))
+        except Refuted as found:
+            raise Refuted(found.detail, snippet=case.snippet(estimator, SHOW_DRAW)) from None
+        except Exception as error:
+            said = f"crashes on a network in {dtype}. {crash(error, estimator)}"
+            raise Refuted(said, snippet=case.snippet(estimator, SHOW_DRAW)) from error
+    return "float32 and float64"
+
+
+def shape(estimator: Estimator) -> str:
+    """One value per example."""
+    problem = PLAIN.build()
+    value = estimator.surrogate(problem, noise_of(0))
+    if not isinstance(value, Tensor) or value.shape != (problem.batch,):
+        found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise _refuted(
+            f"surrogate() returned the shape {found} for {problem.batch} examples; it must be ({problem.batch},), "
+            "without a mean inside",
+            estimator,
+        )
+    return f"({problem.batch},) for {problem.batch} examples"
+
+
+def dtype(estimator: Estimator) -> str:
+    """The floating type of the network."""
+    for name in ("float64", "float32"):
+        problem = deep(dtype=name).build()
+        value = estimator.surrogate(problem, noise_of(0))
+        if value.dtype != problem.dtype:
+            said = f"the network is {problem.dtype}, the value {value.dtype}"
+            raise Refuted(said, snippet=deep(dtype=name).snippet(estimator, SHOW_DRAW))
+    return "that of the network, float32 and float64"
+
+
+def finite(estimator: Estimator) -> str:
+    """No NaN in 16 draws."""
+    problem = PLAIN.build()
+    for seed in range(16):
+        for name, block in draw(problem, estimator, noise_of(seed)).items():
+            if not bool(torch.isfinite(block).all()):
+                show = SHOW_DRAW.replace("manual_seed(0)", f"manual_seed({seed})")
+                raise _refuted(f"{name}: NaN or infinite in draw {seed} of 16", estimator, show)
+    return "16 draws"
+
+
+def own_noise(estimator: Estimator) -> str:
+    """No global generator is used."""
+    problem = PLAIN.build()
+    before = _global_states()
+    for seed in range(4):
+        draw(problem, estimator, noise_of(seed))
+    used = [name for name, state in _global_states().items() if state != before[name]]
+    if used:
+        raise _refuted(f"uses global randomness ({', '.join(used)}): ask `noise` instead", estimator, SHOW_TWICE)
+    return "randomness comes through `noise` alone"
+
+
+def _global_states() -> dict[str, bytes]:
+    """Not that of ``random``, from which type checkers draw: whoever draws from it does not repeat its gradient."""
+    numbers = np.random.get_state(legacy=False)  # noqa: NPY002 - whether the global generator is used is the question
+    return {
+        "torch": bytes(torch.random.get_rng_state().numpy()),
+        "numpy": repr(numbers["state"]).encode() + bytes(numbers["state"]["key"]),
+    }
+
+
+def stateless(estimator: Estimator) -> str:
+    """The same noise gives the same gradient, whatever was drawn in between."""
+    problem = PLAIN.build()
+    before = _attributes(estimator)
+    first = draw(problem, estimator, noise_of(0))
+    for seed in range(1, 9):
+        draw(problem, estimator, noise_of(seed))
+    again = draw(problem, estimator, noise_of(0))
+    after = _attributes(estimator)
+    changed = [name for name in after if name not in before or not _same(before[name], after[name])]
+    if changed:
+        raise _refuted(f"keeps state between calls: a draw changes {', '.join(changed)}", estimator, SHOW_TWICE)
+    if not equal(first, again):
+        said = "the same noise gave two gradients: state is kept between calls outside the estimator, or randomness"
+        raise _refuted(f"{said} has a source other than `noise`", estimator, SHOW_TWICE)
+    return "same noise, same gradient"
+
+
+def _attributes(estimator: Estimator) -> dict[str, Any]:
+    """Copies of the attributes of an estimator and of its class."""
+    own = {f"self.{name}": value for name, value in vars(estimator).items()}
+    plain = {n: v for n, v in vars(type(estimator)).items() if not n.startswith("_") and not callable(v)}
+    found = own | {f"{type(estimator).__name__}.{name}": value for name, value in plain.items()}
+    return {name: _copied(value) for name, value in found.items()}
+
+
+def _copied(value: Any) -> Any:
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # what cannot be copied is compared with itself
+        return value
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return torch.equal(one, other)
+    return bool(one == other) or repr(one) == repr(other)
+
+
+def unchanged(estimator: Estimator) -> str:
+    """Parameters, buffers and data of the problem are left alone."""
+    problem = PLAIN.build()
+    before = _contents(problem)
+    draw(problem, estimator, noise_of(0))
+    changed = [name for name, value in _contents(problem).items() if not _same(before[name], value)]
+    if changed:
+        raise _refuted(f"a draw changes {', '.join(changed)}", estimator)
+    return "parameters and data are left alone"
+
+
+def _contents(problem: Problem) -> dict[str, Any]:
+    found: dict[str, Any] = {name: value.detach().clone() for name, value in problem.network.state_dict().items()}
+    for name, parameter in problem.network.named_parameters():
+        found[f"{name}.grad"] = None if parameter.grad is None else parameter.grad.clone()
+        found[f"{name}.requires_grad"] = parameter.requires_grad
+    assert problem.inputs is not None
+    return found | {"problem.inputs": problem.inputs.clone()}
+
+
+def independent(estimator: Estimator) -> str:
+    """An example's gradient depends on its own noise: change that of the last one, and the others must not move."""
+    problem = PLAIN.build()
+    tables = {key: table[0] for key, table in tables_of(problem, estimator, 4).items()}
+    other = {key: torch.cat((table[:-1], 1 - table[-1:])) for key, table in tables.items() if table.ndim > 1}
+    values = [estimator.surrogate(problem, TableNoise({**tables, **change})) for change in ({}, other)]
+    parameters = list(problem.network.parameters())
+    for index in range(problem.batch - 1):
+        pair = [torch.autograd.grad(v[index], parameters, retain_graph=True, allow_unused=True) for v in values]
+        if not all(_same_gradient(a, b) for a, b in zip(*pair, strict=True)):
+            raise _refuted(
+                f"draw {index} depends on the noise of draw {problem.batch - 1}: examples of a batch are mixed (a mean "
+                "over the batch as a baseline?), so they are not independent draws",
+                estimator,
+            )
+    return "draw i depends on noise i only"
+
+
+def _same_gradient(one: Tensor | None, other: Tensor | None) -> bool:
+    return (one is None) == (other is None) and (one is None or other is None or torch.equal(one, other))
+
+
+def mappable(estimator: Estimator) -> str:
+    """Draws mapped over their noise, as a measurement makes them, are those that training makes one by one."""
+    problem = PLAIN.build()
+    tables = tables_of(problem, estimator, 8)
+    try:
+        together = mapped(problem, estimator, tables)
+    except EstimlabError as error:
+        raise _refuted(str(error), estimator, SHOW_MAPPED) from error
+    for number in (0, 5):
+        single = draw(problem, estimator, TableNoise({key: table[number] for key, table in tables.items()}))
+        if not close({name: block[number] for name, block in together.items()}, single, 1e-12):
+            raise _refuted(f"draw {number} is another one when draws are mapped by torch.vmap", estimator, SHOW_MAPPED)
+    return "draws can be mapped"
+
+
+def _refuted(detail: str, estimator: Estimator, shown: str = SHOW_DRAW) -> Refuted:
+    return Refuted(detail, snippet=PLAIN.snippet(estimator, shown))

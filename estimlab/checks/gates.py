@@ -1,0 +1,126 @@
+"""Statistical gates: where only sampling reaches, and first of all whether it would see anything."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy import stats
+from torch import Tensor
+
+from estimlab.measurement.measurement import Measurement
+
+FAMILY_ERROR = 1e-3  # probability that a gate rejects a right estimator, over all its coordinates
+POWER = 0.999
+ROUNDING = 1e-12
+MATTERS = 0.02  # a bias of this share of the norm of the true gradient matters
+
+
+@dataclass(frozen=True, eq=False)
+class Gate:
+    """z-scores of a family of coordinates and their two-sided p-values.
+
+    Attributes:
+        z: distances in standard errors.
+        p: probability of a distance at least as large where there is no difference.
+    """
+
+    z: Float[Tensor, " tests"]
+    p: Float[Tensor, " tests"]
+
+    @property
+    def adjusted(self) -> Float[Tensor, " tests"]:
+        """p-values that hold for the family (Holm 1979, Scandinavian Journal of Statistics 6)."""
+        return holm(self.p)
+
+    @property
+    def rejects(self) -> bool:
+        """Whether any coordinate is rejected, with the family-wise error ``FAMILY_ERROR``."""
+        return bool((self.adjusted < FAMILY_ERROR).any())
+
+    @property
+    def worst(self) -> float:
+        """The z-score of largest size."""
+        return float(self.z[self.z.abs().argmax()]) if len(self.z) else 0.0
+
+
+def holm(p: Float[Tensor, " tests"]) -> Float[Tensor, " tests"]:
+    """``max over the i smallest of (m - i + 1) p_(i)``, at most one, in the order given."""
+    order = p.argsort()
+    steps = p[order] * torch.arange(len(p), 0, -1, dtype=p.dtype)
+    return torch.empty_like(p).scatter(0, order, steps.cummax(0).values.clamp(max=1))
+
+
+def gate(
+    difference: Float[Tensor, "*shape"], stderr: Float[Tensor, "*shape"], freedom: float = math.inf
+) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
+    """z-scores and two-sided p-values, of gradients of order one: a smaller standard error than rounding is rounding.
+
+    Args:
+        difference: from what is expected.
+        stderr: its standard error.
+        freedom: degrees of freedom of the standard error; infinity: known, or from very many draws.
+    """
+    z = difference / stderr.clamp(min=ROUNDING)
+    law = stats.norm if math.isinf(freedom) else stats.t(freedom)
+    return z, torch.from_numpy(np.asarray(2 * law.sf(z.abs().numpy()))).reshape(z.shape)
+
+
+def mean_gate(measured: Measurement, expected: Mapping[str, Tensor] | None = None) -> Gate:
+    """Every coordinate's mean, and its component along the truth, against what is expected (the true gradient)."""
+    target = flat(measured.reference if expected is None else expected)
+    difference, stderr = flat(measured.mean) - target, mean_stderr(measured)
+    along, along_stderr = _along(measured, difference)
+    return Gate(*gate(torch.cat((difference, along[None])), torch.cat((stderr, along_stderr[None]))))
+
+
+def restricted(measured: Measurement, prefixes: tuple[str, ...]) -> Measurement:
+    """The blocks alone whose names begin so."""
+    names = [name for name in measured.mean if name.startswith(prefixes)]
+    parts = (measured.mean, measured.variance, measured.reference, measured.reference_stderr)
+    mean, variance, reference, stderr = ({name: part[name] for name in names} for part in parts)
+    return replace(measured, mean=mean, variance=variance, reference=reference, reference_stderr=stderr)
+
+
+def mean_stderr(measured: Measurement) -> Float[Tensor, " coordinates"]:
+    """Standard error of every coordinate's mean, that of the reference included."""
+    return (flat(measured.variance) / measured.draws + flat(measured.reference_stderr) ** 2).sqrt()
+
+
+def _along(measured: Measurement, difference: Tensor) -> tuple[Tensor, Tensor]:
+    """Component of the difference along the truth, which a wrong scale moves most, and its standard error."""
+    assert measured.groups is not None
+    direction = flat(measured.reference)
+    direction = direction / direction.norm()
+    groups = torch.cat([measured.groups.mean[name].flatten(1) for name in measured.mean], 1) @ direction
+    noise = float((flat(measured.reference_stderr) ** 2 * direction**2).sum())
+    return difference @ direction, (groups.var() / len(groups) + noise).sqrt()
+
+
+def variance_gate(measured: Measurement, expected: Mapping[str, float]) -> Gate:
+    """The variance of every layer, with its jackknife standard error, against what is expected."""
+    assert measured.groups is not None
+    rows = measured.statistics()
+    pairs = [(*rows[layer]["variance"], value) for layer, value in expected.items()]
+    found, stderr, value = torch.tensor(pairs, dtype=torch.float64).reshape(-1, 3).unbind(1)
+    return Gate(*gate(found - value, stderr, len(measured.groups.count) - 1))
+
+
+def detectable(measured: Measurement) -> float:
+    """Power: a bias of this share of the gradient's norm, in whichever coordinate, is rejected with ``POWER``."""
+    stderr = mean_stderr(measured)
+    return bound(len(stderr) + 1) * float(stderr.max()) / float(flat(measured.reference).norm())
+
+
+def bound(tests: int) -> float:
+    """Standard errors at which one of a number of tests rejects with probability ``POWER``."""
+    return float(stats.norm.isf(FAMILY_ERROR / 2 / tests) + stats.norm.isf(1 - POWER))
+
+
+def flat(blocks: Mapping[str, Tensor]) -> Float[Tensor, " coordinates"]:
+    """All blocks in one vector."""
+    return torch.cat([block.detach().flatten() for block in blocks.values()]).double()

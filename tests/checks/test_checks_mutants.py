@@ -1,0 +1,105 @@
+"""Every mutant is rejected, by the check that is meant for it, with a program that runs."""
+
+import dataclasses
+import functools
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+import mutants
+import pytest
+
+import estimlab as el
+import estimlab.estimators
+from estimlab.checks.suite import CHECKS
+
+report_of = functools.cache(lambda name: el.check_estimator(mutants.MUTANTS[name][0], strict=False))
+FAULTS = {check.claim for check in CHECKS if check.fault}
+
+
+@pytest.mark.parametrize("name", mutants.MUTANTS)
+def test_a_mutant_is_refuted_by_the_check_meant_for_it(name):
+    _, claim, said = mutants.MUTANTS[name]
+    report = report_of(name)
+    first = report.of("refuted")[0]
+    assert first.claim == claim, first.detail
+    assert re.search(said, first.detail), first.detail
+    assert (report.passed, report.verdict, report.exit_code) == (False, "refuted", 1)
+    assert first.snippet
+    if claim in FAULTS:
+        assert report.rows[-1] == first  # nothing is said of what a fault makes meaningless
+    json.dumps(report.as_dict(), allow_nan=False)
+
+
+BY_QUADRATURE = [name for name, (_, claim, said) in mutants.MUTANTS.items() if "degree" in claim and "z =" not in said]
+
+
+@pytest.mark.parametrize("name", BY_QUADRATURE)
+def test_the_printed_program_shows_the_bias(name):
+    estimator, claim, _ = mutants.MUTANTS[name]
+    (row,) = (row for row in report_of(name).rows if row.claim == claim)
+    names = {}
+    exec(compile(row.snippet, "snippet", "exec"), names)
+    assert names["estimator"] == estimator
+    measured = names["measured"]
+    mean, truth = (measured.mean["stages.0.logits"], measured.reference["stages.0.logits"])
+    assert float((mean - truth).norm() / truth.norm()) == pytest.approx(row.effect, rel=1e-9)
+    assert row.effect > 0.01
+
+
+def test_no_estimator_of_the_catalogue_is_refuted():
+    """In processes without executed annotations, as a user runs it."""
+    command = [sys.executable, "-m", "estimlab.cli", "check", "--all", "--json"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    reports = {report["name"]: report for report in json.loads(done.stdout)}
+    assert list(reports) == [cls.name for cls in estimlab.estimators.catalogue()]
+    rows = [(name, row) for name, report in reports.items() for row in report["claims"]]
+    open_claims = {(name, row["claim"]) for name, row in rows if row["verdict"] == "undecided"}
+    assert all(report["passed"] for report in reports.values())
+    assert open_claims == {("gumbel_rao", "exact moments")}
+    assert done.returncode == 2
+    assert max(report["seconds"] for report in reports.values()) < 60
+
+
+def test_what_sampling_does_not_reject_stays_undecided():
+    """The mean of six straight-through draws by six channels each: right, and out of the reach of quadrature."""
+    right = el.Average(el.STGumbelSoftmax(0.05), draws=6)
+    report = el.check_estimator(Modest(right), strict=False)
+    assert report.passed
+    (row,) = (row for row in report.rows if row.claim.endswith("degree 1"))
+    assert row.verdict == "undecided"
+    assert "would be seen" in row.detail
+
+
+@dataclasses.dataclass(frozen=True)
+class Modest(el.Estimator):
+    """Claims that linear objectives are exact, by default."""
+
+    draws_states: ClassVar[bool] = False
+    estimator: el.Estimator
+
+    def cost(self, depth):
+        return self.estimator.cost(depth)
+
+    def surrogate(self, problem, noise):
+        return self.estimator.surrogate(problem, noise)
+
+
+@el.parametrize_with_checks([el.ZGR, el.Reinforce(0.3)])
+def test_parametrized(estimator, check):
+    check(estimator)
+
+
+def test_items_have_readable_names_and_fail_with_the_program():
+    mark = el.parametrize_with_checks([mutants.Density(2.0)]).mark
+    items = {item.id: item.values for item in mark.args[1]}
+    assert "Density(factor=2.0)-exact within one layer, degree 1" in items
+    assert not any("degree 2" in name for name in items)  # not claimed
+    estimator, check = items["Density(factor=2.0)-exact within one layer, degree 1"]
+    with pytest.raises(pytest.fail.Exception, match=r"2\.0000 x the true gradient(.|\n)*import estimlab as el"):
+        check(estimator)
