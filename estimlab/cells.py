@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import abc
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from statistics import median
 from typing import Any, final
 
 from estimlab.estimators.base import Estimator
 from estimlab.measurement.attribution import attribute_bias
 from estimlab.measurement.exact import exact_moments
-from estimlab.measurement.measurement import Measurement
+from estimlab.measurement.measurement import Measurement, parameters
 from estimlab.measurement.monte_carlo import measure
 from estimlab.model.problem import Problem
 from estimlab.references.base import Gradient
 from estimlab.references.layers import LayerwiseEnumeration
 from estimlab.results.study import Cell
+from estimlab.training.recipes.base import Recipe
 
 
 @dataclass(frozen=True)
@@ -65,11 +69,13 @@ class MeasurementCell(Cell):
         problem: recipe of the problem.
         estimator: what is measured.
         averages: numbers of averaged draws for which the relative RMSE of the mean is tabulated besides.
+        statistics: those that the table needs; all where it is empty.
     """
 
     problem: ProblemRecipe
     estimator: Estimator
     averages: tuple[int, ...] = ()
+    statistics: tuple[str, ...] = ()
 
     @abc.abstractmethod
     def measurement(self) -> Measurement:
@@ -85,7 +91,8 @@ class MeasurementCell(Cell):
         measurement = self.measurement()
         rows = measurement.rows(by="layer")
         head = {**self.problem.columns(), "seed": getattr(self, "seed", None)}
-        result = [{**head, **row, "averaged": 1} for row in rows]
+        chosen = [row for row in rows if not self.statistics or row["statistic"] in self.statistics]
+        result = [{**head, **row, "averaged": 1} for row in chosen]
         first = {row["layer"]: row for row in rows}
         for averaged in self.averages:
             for layer, (value, stderr) in measurement.rmse_of_mean(averaged).items():
@@ -126,6 +133,69 @@ class MonteCarloMoments(MeasurementCell):
 
 @final
 @dataclass(frozen=True)
+class MedianMoments(Cell):
+    """Moments in several networks that differ in the seed of their recipe, and the median over them.
+
+    Attributes:
+        problem: recipe with a field ``seed``.
+        estimator: what is measured.
+        seeds: one per network.
+        statistics: those that the table needs.
+        draws: for estimators without exact moments; the seed of a network is that of its draws too.
+    """
+
+    problem: ProblemRecipe
+    estimator: Estimator
+    seeds: tuple[int, ...]
+    statistics: tuple[str, ...]
+    draws: int | None = None
+
+    @property
+    def title(self) -> str:
+        """Problem and estimator."""
+        return f"{' '.join(map(str, self.problem.columns().values()))}: {self.estimator!r}"
+
+    def run(self) -> list[dict[str, Any]]:
+        """Rows per layer and statistic: the median, its interval in ``low`` and ``high``, and the number of networks.
+
+        The interval needs no law of the networks: it runs between the order statistics that enclose the median with a
+        probability of at least 95 % (with fewer than six networks from the smallest to the largest). Where there are
+        draws, ``stderr`` is the standard error of the networks in the middle, the larger one if there are two.
+        """
+        networks = [self._network(seed) for seed in self.seeds]
+        rows = []
+        for like in zip(*networks, strict=True):
+            low, middle, high = median_interval([row["value"] for row in like])
+            named = {name: like[0][name] for name in ("estimator", "parameters", "method", "layer", "statistic")}
+            interval = {"value": middle, "low": low, "high": high, "networks": len(networks)}
+            if self.draws is not None:
+                inner = sorted(like, key=lambda row: row["value"])[(len(like) - 1) // 2 : len(like) // 2 + 1]
+                interval |= {"draws": self.draws, "stderr": max(row["stderr"] for row in inner)}
+            rows.append({**self.problem.columns(), **named, **interval})
+        return rows
+
+    def _network(self, seed: int) -> list[dict[str, Any]]:
+        recipe = replace(self.problem, seed=seed)  # type: ignore[call-arg]
+        problem, truth = build(recipe)
+        if self.draws is None:
+            rows = exact_moments(problem, self.estimator, truth).rows(by="layer")
+        else:
+            rows = measure(problem, self.estimator, truth, self.draws, seed).rows(by="layer")
+        return [row for row in rows if row["statistic"] in self.statistics]
+
+
+def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
+    """Median between the order statistics that enclose the true one with at least this confidence, if any do."""
+    ordered, n = sorted(values), len(values)
+    below, tail = 0, 2.0 ** (1 - n)  # probability that the median lies outside the outermost pair
+    while 2 * (below + 1) < n and tail + math.comb(n, below + 1) * 2.0 ** (1 - n) <= 1 - confidence:
+        below += 1
+        tail += math.comb(n, below) * 2.0 ** (1 - n)
+    return ordered[below], median(ordered), ordered[n - 1 - below]
+
+
+@final
+@dataclass(frozen=True)
 class AttributedBias(Cell):
     """The bias of each layer split by the layer that causes it."""
 
@@ -136,3 +206,62 @@ class AttributedBias(Cell):
         """Rows: the problem's columns and those of ``BiasAttribution.table``."""
         attribution = attribute_bias(build(self.problem)[0], self.estimator)
         return [{**self.problem.columns(), **row} for row in attribution.rows()]
+
+
+@final
+@dataclass(frozen=True)
+class TrainingRun(Cell):
+    """A network trained by a recipe with an estimator: the validation at full size of what is measured in the small.
+
+    Attributes:
+        recipe: of ``estimlab.training.recipes``.
+        estimator: of the gradient.
+        seed: of everything random.
+        curve: whether the training loss of every epoch is tabulated, not of the last one alone.
+    """
+
+    recipe: Recipe
+    estimator: Estimator
+    seed: int = 0
+    curve: bool = False
+
+    @property
+    def title(self) -> str:
+        """Recipe, estimator and seed."""
+        return f"{self.recipe.name}: {self.estimator!r}, seed {self.seed}"
+
+    def run(self) -> list[dict[str, Any]]:
+        """Rows: training loss, test loss, accuracies, spread of the gradient, and whether training stopped at a NaN.
+
+        Standard errors: binomial of accuracies; none of numbers that one run determines.
+        """
+        from estimlab.training.configuration import Configuration, Execution
+        from estimlab.training.loop import TrainingStopped, train
+
+        head: dict[str, Any] = {"recipe": self.recipe.name, "estimator": self.estimator.name}
+        head |= {"parameters": parameters(self.estimator), "seed": self.seed}
+        try:
+            session = train(Configuration(self.recipe, self.estimator, self.seed), execution=Execution(device="cpu"))
+        except TrainingStopped:
+            return [{**head, "epoch": 0, "statistic": "stopped", "value": 1.0, "stderr": None}]
+        metrics, epochs = session.record.metrics, self.recipe.epochs
+        rows = [{"epoch": row["epoch"], "statistic": "train_loss", "value": row["train_loss"]} for row in metrics]
+        last = {
+            "stopped": 0.0,
+            "test_loss": metrics[-1]["test_loss"],
+            "training_std": _spread(session.record.diagnostics),
+        }
+        rows = rows if self.curve else rows[-1:]
+        rows += [{"epoch": epochs, "statistic": name, "value": value} for name, value in last.items()]
+        for name, found in zip(("accuracy", "accuracy_of_draw"), session.record.results[::2], strict=False):
+            share = found["accuracy"]
+            error = math.sqrt(share * (1 - share) / found["examples"])
+            rows.append({"epoch": epochs, "statistic": name, "value": share, "stderr": error})
+        return [{**head, "stderr": None, **row} for row in rows]
+
+
+def _spread(diagnostics: list[dict[str, Any]]) -> float | None:
+    """Standard deviation of a draw of the gradient over the norm of its mean, over all layers and epochs."""
+    variance = sum(row["variance"] for row in diagnostics)
+    signal = sum(row["squared_mean"] for row in diagnostics)
+    return math.sqrt(variance / signal) if signal > 0 else None

@@ -83,12 +83,18 @@ def _classes(package: str, base: str) -> Callable[[], Listing]:
     return lines
 
 
+def _recipes() -> Listing:
+    recipes = importlib.import_module("estimlab.training.recipes")
+    return ("name", "what it is"), [(name, cls.summary) for name, cls in recipes.catalogue().items()]
+
+
 KINDS: dict[str, Callable[[], Listing]] = {
     "estimators": _estimators,
     "studies": _studies,
     "problems": _problems,
     "references": _classes("estimlab.references", "Reference"),
     "objectives": _classes("estimlab.model.objectives", "Objective"),
+    "recipes": _recipes,
     "laws": _classes("estimlab.model.units", "NoiseLaw"),
 }
 """What can be listed."""

@@ -54,8 +54,17 @@ COLUMNS = _by_name(
     Column("block", r"block", "", "parameter tensor that receives the gradient"),
     Column("source", r"source", "", "layer of units whose local rule causes this part of the bias; all: their sum"),
     Column("statistic", r"statistic", "", "what the value is; defined under statistics"),
+    Column("recipe", r"recipe", "", "recipe of a training run, as estimlab train takes it"),
+    Column("epoch", r"epoch", "epochs", "passes through the training set that were done"),
     Column("value", r"value", "that of the statistic", "value of the statistic"),
     Column("stderr", r"$\pm$", "that of the statistic", "standard error of the value; 0 where it is exact"),
+    Column("low", r"low", "that of the statistic", "lower end of a 95 % interval of the value"),
+    Column("high", r"high", "that of the statistic", "upper end of a 95 % interval of the value"),
+    Column("networks", r"networks", "networks", "networks, alike but for their seed, whose median the value is"),
+    Column("published", r"published", "that of the statistic", "number that the literature gives"),
+    Column("law", r"law", "", "noise law of the units, as it is written in Python"),
+    Column("objective", r"objective", "", "name of the objective"),
+    Column("temperature", r"$\tau$", "scale of the noise", "temperature of a relaxation"),
 )
 
 STATISTICS = _by_name(
@@ -129,6 +138,25 @@ STATISTICS = _by_name(
         r"$\mathrm{std}/\|m\|$",
         "1",
         "relative standard deviation after the mean is rescaled to the true norm: sqrt(variance) / norm of the mean",
+    ),
+    Column("train_loss", r"training loss", "nats", "mean objective of the draws that were trained on in the epoch"),
+    Column("test_loss", r"test loss", "nats", "mean objective on the test set, every unit at its mean"),
+    Column("accuracy", r"accuracy", "1", "share of test examples answered correctly, every unit at its mean"),
+    Column("accuracy_of_draw", r"accuracy (draw)", "1", "share of test examples answered correctly by one drawn pass"),
+    Column(
+        "training_std",
+        r"$\mathrm{std}/\|\bar g\|$",
+        "1",
+        "standard deviation of one draw of the whole gradient over the norm of its mean, on a training batch; "
+        "variances and squared norms are added up over the epochs",
+    ),
+    Column("stopped", r"stopped", "1", "1 where training stopped at a NaN, 0 where it came to its end"),
+    Column(
+        "heavy_tailed",
+        r"heavy tails",
+        "1",
+        "1 where one of 64 groups of draws holds more than a tenth of the variance: standard errors promise too much; "
+        "left out elsewhere",
     ),
     Column("forward_passes", r"forward", "layer passes", "evaluations of one layer, forward, that one draw costs"),
     Column("backward_passes", r"backward", "layer passes", "evaluations of one layer, backward, that one draw costs"),

@@ -61,12 +61,34 @@ _KNOWN = {
     "reinforce": ("REINFORCE", "#7F7F7F", "X"),
     "arm": ("ARM", "#009E73", "P"),
     "disarm": ("DisARM", "#882255", "p"),
+    "psa": ("PSA", "#332288", "*"),
+    "mean_field": ("mean field", "#661100", "d"),
+    "analytic_gumbel_rao": ("GR(∞)", "#999933", ">"),
+    "st_zgr": ("ST-ZGR", "#44AA99", "h"),
+    "darn": ("DARN", "#AA4499", "8"),
+    "arms": ("ARMS", "#DDCC77", "2"),
+    "reinforce_loo": ("REINFORCE-LOO", "#6699CC", "x"),
+    "rebar": ("REBAR", "#CC6677", "+"),
+    "muprop": ("MuProp", "#CC3311", "1"),
+    "local_expectation": ("local expectation", "#117733", "H"),
 }
-_OTHER_LABELS = {"gumbel_rao": "GR", "reinmax": "ReinMax", "darn": "DARN", "arms": "ARMS", "psa": "PSA"}
+_OTHER_LABELS = {
+    "gumbel_rao": "GR",
+    "reinmax": "ReinMax",
+    "relax": "RELAX",
+    "foust": "FouST",
+    "gapped_st": "gapped ST",
+}
 _OTHER_COLORS = ("#332288", "#999933", "#AA4499", "#44AA99", "#661100", "#6699CC", "#DDCC77")
 _OTHER_MARKERS = (">", "h", "*", "d", "8")
 # Values of fields that say no more than the estimator's name does.
-_QUIET = {("proxy", "derived"), ("tails", "independent"), ("baseline", "0.0"), ("pairs", "1")}
+_QUIET = {
+    ("proxy", "derived"),
+    ("tails", "independent"),
+    ("baseline", "0.0"),
+    ("pairs", "1"),
+    ("coupling", "independent"),
+}
 _WORDS = {"exact_mean": "mean"}
 
 

@@ -50,7 +50,7 @@ def provenance(
     """
     here = environment()
     return {
-        "command": _command(),
+        "command": command(),
         "study": loaded.name,
         "question": loaded.study.question,
         "answer": loaded.study.answer,
@@ -119,7 +119,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _command() -> str:
+def command() -> str:
     """What was typed, without the folder in which the program is installed."""
     program = Path(sys.argv[0]).name
     return shlex.join(["estimlab" if program == "cli.py" else program, *sys.argv[1:]])

@@ -88,6 +88,8 @@ def run_study(
             work.run(_local_pool(min(count, len(missing))), at_once=max(count, 1))
         rows = [row for cell in cells for row in kept.rows(cell.key) or []]
         infos = [kept.info(cell.key) or {} for cell in cells]
+    if loaded.study.derived is not None:
+        rows += loaded.study.derived(rows)
     written = _write(loaded, smoke, rows, infos, began, state)
     return RunReport(*written, place, len(cells), len(missing), time.monotonic() - began)
 

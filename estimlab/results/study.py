@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import importlib.util
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -53,6 +53,7 @@ class Study:
         smoke: a small version that runs in seconds and exercises the same code.
         answer: what the table says, once it is known.
         columns: definitions of columns and statistics that are not in ``estimlab.results.columns``.
+        derived: makes further rows of the table, such as means over seeds, from the rows of all cells.
     """
 
     question: str
@@ -60,6 +61,7 @@ class Study:
     smoke: tuple[Cell, ...]
     answer: str = ""
     columns: tuple[Column, ...] = ()
+    derived: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] | None = None
 
     def __post_init__(self) -> None:
         if not self.question.strip():

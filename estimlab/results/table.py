@@ -18,7 +18,16 @@ import pandas
 from estimlab.errors import EstimlabError
 from estimlab.results.provenance import provenance
 
-__all__ = ["provenance", "provenance_path", "read_table", "table_frame", "write_table"]
+__all__ = [
+    "provenance",
+    "provenance_path",
+    "read_provenance",
+    "read_table",
+    "replace_file",
+    "rewrite_answer",
+    "table_frame",
+    "write_table",
+]
 
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "text": str,
@@ -59,8 +68,8 @@ def write_table(frame: pandas.DataFrame, path: str | Path, provenance: dict[str,
     columns = {name: {**definitions.get(name, {}), "type": _kind(frame[name])} for name in frame.columns}
     record = {**provenance, "rows": len(frame), "columns": columns, "sha256": hashlib.sha256(data).hexdigest()}
     sidecar = provenance_path(path)
-    _replace(path, data)
-    _replace(sidecar, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+    replace_file(path, data)
+    _write_json(sidecar, record)
     return sidecar
 
 
@@ -71,7 +80,7 @@ def read_table(path: str | Path) -> pandas.DataFrame:
         EstimlabError: a missing table or sidecar, or a table that is not the one the sidecar describes.
     """
     path = Path(path)
-    data, record = _read(path), _read_provenance(path)
+    data, record = _read(path), read_provenance(path)
     if hashlib.sha256(data).hexdigest() != record["sha256"]:
         raise EstimlabError(
             f"{path} is not the table that {provenance_path(path).name} describes: it was edited, or only one of the "
@@ -85,6 +94,18 @@ def read_table(path: str | Path) -> pandas.DataFrame:
     return pandas.DataFrame(
         {name: _series(list(map(read, texts))) for name, read, texts in zip(header, parse, columns, strict=True)}
     )
+
+
+def rewrite_answer(path: str | Path, question: str, answer: str) -> Path:
+    """Give a table's sidecar a new question and answer; the numbers and what is known of them stay. Returns its path.
+
+    Raises:
+        EstimlabError: a missing table, or one that is not the one the sidecar describes.
+    """
+    read_table(path)
+    sidecar = provenance_path(path)
+    _write_json(sidecar, read_provenance(path) | {"question": question, "answer": answer})
+    return sidecar
 
 
 def provenance_path(path: str | Path) -> Path:
@@ -110,7 +131,13 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _read_provenance(path: Path) -> dict[str, Any]:
+def read_provenance(path: str | Path) -> dict[str, Any]:
+    """What a table's sidecar says.
+
+    Raises:
+        EstimlabError: a missing sidecar, or one that is not a table's.
+    """
+    path = Path(path)
     sidecar = provenance_path(path)
     try:
         record = json.loads(sidecar.read_bytes())
@@ -128,7 +155,11 @@ def _command(path: Path, record: dict[str, Any]) -> str:
     return f"estimlab run {record.get('study', path.stem)}{' --smoke' if record.get('smoke') else ''}"
 
 
-def _replace(path: Path, data: bytes) -> None:
+def _write_json(path: Path, record: dict[str, Any]) -> None:
+    replace_file(path, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def replace_file(path: Path, data: bytes) -> None:
     """Write beside the file, then rename: a reader sees the old bytes or the new ones, never a part."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -131,16 +131,17 @@ def test_list_studies(write_study: Write, cli: Cli) -> None:
     assert "cannot be loaded. ModuleNotFoundError" in done.stdout
 
 
-@pytest.mark.parametrize(("size", "code"), [(3, 0), (4, 1)])
+@pytest.mark.parametrize(("size", "code"), [(3, 0), (4, 1), (5, 2)])
 def test_check(tmp_path: Path, cli: Cli, size: int, code: int) -> None:
     # A stand-in for estimlab.checks: what is tested is how its report is asked for and shown.
     (tmp_path / "mine.py").write_text(
         "import sys, types\n"
         "from dataclasses import dataclass\n"
         "@dataclass(frozen=True)\nclass Mine:\n    size: int\n    mode: str = 'fast'\n"
-        "@dataclass\nclass Report:\n    rows: list\n    passed: bool\n"
-        "def check(one, strict):\n    passed = one.size == 3\n"
-        "    return Report([('size is 3', 'holds' if passed else 'fails', f'{one.size} {one.mode}')], passed)\n"
+        "from estimlab.checks.report import CheckReport, Row\n"
+        "def check(one, strict):\n    verdict = {3: 'holds', 4: 'refuted'}.get(one.size, 'undecided')\n"
+        "    row = Row('size is 3', verdict, f'{one.size} {one.mode}', snippet='print(4)' * (one.size == 4))\n"
+        "    return CheckReport(one, (row,))\n"
         "checks = types.ModuleType('estimlab.checks')\nchecks.check_estimator = check\n"
         "sys.modules['estimlab.checks'] = checks\n"
     )
@@ -148,9 +149,10 @@ def test_check(tmp_path: Path, cli: Cli, size: int, code: int) -> None:
     assert done.returncode == code, done.stderr
     assert "size is 3" in done.stdout
     assert f"{size} slow" in done.stdout
+    assert ("print(4)" in done.stdout) == (size == 4)
     done = cli(tmp_path, "check", "mine:Mine", "--set", f"size={size}", "--json")
     assert done.returncode == code
-    assert json.loads(done.stdout)["passed"] is (code == 0)
+    assert json.loads(done.stdout)["passed"] is (code != 1)
     assert json.loads(done.stdout)["claims"][0]["detail"] == f"{size} fast"
 
 

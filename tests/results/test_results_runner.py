@@ -111,6 +111,19 @@ def test_workers_0_stay_in_this_process(write_study: Write) -> None:
         run_study(load_study(home / "studies/toy.py"), workers=-1)
 
 
+def test_derived_rows_are_made_from_all_cells_finished_before_or_now(write_study: Write) -> None:
+    home = write_study("Toy(1)")
+    run_study(load_study(home / "studies/toy.py"), workers=0)
+    write_study("Toy(1), Toy(2)")
+    path = home / "studies/toy.py"
+    total = "[{**rows[0], 'seed': None, 'value': sum(row['seed'] for row in rows)}]"
+    path.write_text(path.read_text().replace("smoke=(Toy(0),)", f"smoke=(Toy(0),), derived=lambda rows: {total}"))
+    report = run_study(load_study(path), workers=0)
+    assert report.computed == 1
+    assert report.table["seed"].isna().tolist() == [False] * 6 + [True]
+    assert report.table["value"].iloc[-1] == 3 * (1 + 2)
+
+
 def test_another_executor(write_study: Write) -> None:
     home = write_study("Toy(1), Toy(2)")
     with ThreadPoolExecutor(2) as executor:

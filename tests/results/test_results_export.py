@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from estimlab.errors import EstimlabError
+from estimlab.results.caption import caption
+from estimlab.results.export import export_table, with_error
+from estimlab.results.table import read_table, rewrite_answer, table_frame, write_table
+
+COLUMNS = {"published": {"symbol": "$p_x$", "unit": "1", "meaning": "a number in print"}}
+STATISTICS = {
+    "relative_bias": {"symbol": r"$\|b\|$", "unit": "1", "meaning": "the bias"},
+    "mse": {"symbol": "", "unit": "", "meaning": "the error"},
+}
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    rows = [
+        {"estimator": "a_b", "layer": layer, "statistic": name, "value": value, "stderr": stderr, "seed": 3}
+        for layer in ("1", "0")
+        for name, value, stderr in (("relative_bias", 0.25, None), ("mse", 1.234, 0.056))
+    ]
+    record = {"study": "toy", "question": "Is it?", "answer": "No.", "statistics": STATISTICS, "columns": COLUMNS}
+    write_table(table_frame(rows), tmp_path / "toy.csv", record)
+    return tmp_path / "toy.csv"
+
+
+def test_markdown_joins_errors_and_keeps_the_order(table: Path) -> None:
+    assert export_table(table, "markdown", ["estimator", "layer"]).splitlines() == [
+        r"| estimator | layer | $\Vert b\Vert $ | mse |",
+        "| --- | --- | --- | --- |",
+        r"| a\_b | 1 | 0.25 | 1.23(6) |",
+        r"| a\_b | 0 | 0.25 | 1.23(6) |",
+    ]
+    # What does not vary is left out unless it is asked for.
+    assert export_table(table, "markdown").startswith(r"| layer | $\Vert b\Vert $ | mse |")
+
+
+def test_latex_is_booktabs_and_escapes_text_but_no_formula(table: Path) -> None:
+    lines = export_table(table, "latex", ["estimator"], ["layer=0"]).splitlines()
+    assert lines[1:3] == [r"\toprule", r"estimator & $\|b\|$ & mse \\"]
+    assert r"a\_b & 0.25 & 1.23(6) \\" in lines
+    assert lines[-2:] == [r"\bottomrule", r"\end{tabular}"]
+
+
+def test_csv_keeps_every_digit(table: Path) -> None:
+    text = export_table(table, "csv", ["layer", "value"], ["statistic=mse", "layer=0,1"])
+    assert text == "layer,value\n1,1.234\n0,1.234\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("html",), "choose one of latex, markdown, csv"),
+        (("csv", ["laier"]), "no column 'laier'. Did you mean 'layer'?"),
+        (("csv", [], ["layer"]), "write column=value"),
+        (("csv", [], ["layer=7"]), "no row has layer=7. There is 0, 1."),
+        (("latex", ["estimator"]), "Several rows share estimator=a_b, statistic=relative_bias"),
+    ],
+)
+def test_errors(table: Path, arguments: tuple, message: str) -> None:
+    with pytest.raises(EstimlabError) as error:
+        export_table(table, *arguments)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "stderr", "text"),
+    [
+        (0.12345, 0.0, "0.123"),
+        (0.12345, 0.03, "0.12(3)"),
+        (0.12345, 0.0096, "0.12(1)"),
+        (412.3, 21.0, "412(21)"),
+        (1.0, 1e-8, "1.00000000(1)"),
+        (-2e-6, 3e-6, "-2(3)e-6"),
+        (-2.4e-7, 1e-8, "-2.4(1)e-7"),
+        (3.2e7, 2e6, "3.2(2)e7"),
+        (0.0, 0.02, "0.00(2)"),
+        (float("nan"), 0.1, ""),
+    ],
+)
+def test_a_value_with_its_error(value: float, stderr: float, text: str) -> None:
+    assert with_error(value, stderr) == text
+
+
+def test_caption_says_what_was_asked_answered_and_measured(table: Path) -> None:
+    before = table.read_bytes()
+    rewrite_answer(table, "Is it so?", "Yes, it is.")
+    assert table.read_bytes() == before
+    assert len(read_table(table)) == 4
+    text = caption(table)
+    for part in ("# toy", "**Question.** Is it so?", "**Answer.** Yes, it is.", "Estimators: `a_b`", "the bias"):
+        assert part in text
+    assert caption(table) == text
+
+
+def test_the_command_line(write_study: Callable[..., Path], cli: Callable[..., subprocess.CompletedProcess]) -> None:
+    home = write_study("Toy(1), Toy(2)")
+    assert cli(home, "run", "toy", "--workers", "0").returncode == 0
+    done = cli(home, "table", "toy", "--format", "latex", "--columns", "seed", "--where", "statistic=mse,bias_share")
+    assert done.returncode == 0, done.stderr
+    assert r"1 & 0.906 &" in done.stdout
+    study, csv = home / "studies/toy.py", home / "studies/tables/toy.csv"
+    study.write_text(study.read_text().replace('"Does it run?"', '"Does it run?", answer="It does."'))
+    before, ran = csv.read_bytes(), (home / "studies/ran").read_text()
+    done = cli(home, "run", "toy", "--answer-only")
+    assert done.returncode == 0, done.stderr
+    assert (csv.read_bytes(), (home / "studies/ran").read_text()) == (before, ran)
+    assert '"answer": "It does."' in csv.with_suffix(".json").read_text()
+    assert "no row has seed=3" in cli(home, "table", "toy", "--where", "seed=3").stderr
