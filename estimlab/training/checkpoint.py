@@ -1,0 +1,55 @@
+"""Checkpoints: everything a run needs to go on, written at once or not at all."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from estimlab.errors import EstimlabError
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write beside the file, then rename: a kill leaves the old checkpoint or the new one, never a part.
+
+    Raises:
+        EstimlabError: the disk is full, or the folder may not be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:
+        temporary.unlink(missing_ok=True)
+        raise EstimlabError(
+            f"The checkpoint {path} cannot be written: {error}. Free space or correct the permissions, then go on with "
+            "--resume; the last checkpoint is kept."
+        ) from error
+
+
+def load_checkpoint(path: Path, key: str, device: torch.device) -> dict[str, Any]:
+    """Read a checkpoint of the run with the given key.
+
+    Raises:
+        EstimlabError: a corrupt file, or one of another run.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        found = state["key"]
+    except (OSError, RuntimeError, KeyError, EOFError, ValueError, TypeError, pickle.UnpicklingError) as error:
+        raise EstimlabError(
+            f"The checkpoint {path} cannot be read ({type(error).__name__}). Delete it and start again."
+        ) from error
+    if found != key:
+        raise EstimlabError(
+            f"The checkpoint {path} is of another recipe, estimator or seed: give those of run.json beside it, or "
+            "another folder with --out."
+        )
+    return state

@@ -1,0 +1,34 @@
+"""One file per recipe; ``catalogue()`` finds them by itself."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+
+from estimlab.errors import EstimlabError, closest
+from estimlab.training.recipes.base import Recipe
+
+__all__ = ["Recipe", "catalogue", "find_recipe"]
+
+
+def catalogue() -> dict[str, type[Recipe]]:
+    """Every final recipe of this package, by name."""
+    found: dict[str, type[Recipe]] = {}
+    for module in pkgutil.iter_modules(__path__, __name__ + "."):
+        for value in vars(importlib.import_module(module.name)).values():
+            if inspect.isclass(value) and issubclass(value, Recipe) and not inspect.isabstract(value):
+                found[value.name] = value
+    return dict(sorted(found.items()))
+
+
+def find_recipe(name: str) -> type[Recipe]:
+    """The recipe of a name.
+
+    Raises:
+        EstimlabError: an unknown name.
+    """
+    known = catalogue()
+    if name not in known:
+        raise EstimlabError(f"There is no recipe {name!r}.{closest(name, known)} Recipes: {', '.join(known)}.")
+    return known[name]

@@ -1,0 +1,192 @@
+"""The larger recipes at a size that a CPU trains in a second, on files that the tests make."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from training_files import put, small_binarized, small_mnist
+
+import estimlab as el
+from estimlab.training.configuration import Configuration, Execution
+from estimlab.training.data import Dataset, Split, published
+from estimlab.training.data.files import PublishedFile
+from estimlab.training.loop import train
+from estimlab.training.noise import row_keys
+from estimlab.training.recipes import catalogue, find_recipe
+from estimlab.training.recipes.cifar10_psa import Cifar10Psa
+from estimlab.training.recipes.cifar10_vgg import Cifar10Vgg
+from estimlab.training.recipes.fashion import Fashion
+from estimlab.training.recipes.mnist_vae import Autoencoder, MnistVae, NegativeBound, bound
+from estimlab.training.trainee import evaluation_mode, hard, run
+
+IMAGE = torch.Size((3, 32, 32))
+SMALL_VGG = Cifar10Vgg(
+    epochs=1, batch_size=8, warmup=0, learning_rate=0.02, channels=(4, 4, 6, 6, 8, 8), hidden=(10, 10)
+)
+SMALL_PSA = Cifar10Psa(epochs=1, batch_size=8, layers=((4, 3, 1), (4, 3, 2), (6, 3, 2), (6, 1, 1)))
+
+
+def test_every_file_is_a_recipe_with_a_summary():
+    assert set(catalogue()) == {"digits", "fashion", "mnist_vae", "cifar10_vgg", "cifar10_psa"}
+    assert all(cls.summary and cls() == cls() for cls in catalogue().values())
+    with pytest.raises(el.EstimlabError, match="'cifar10_vgg'"):
+        find_recipe("cifar10_vg")
+
+
+def test_the_vgg_has_the_published_shape():
+    network = Cifar10Vgg().network(IMAGE)
+    sites = [site.shape for site in network.eval().sites(torch.zeros(1, *IMAGE))]
+    widths = ((128, 32), (128, 32), (256, 16), (256, 16), (512, 8), (512, 8))
+    assert sites == [(c, s, s) for c, s in widths] + [(1024,), (1024,)]
+    assert network.stages[6][2].in_features == 512 * 4 * 4
+
+
+def test_the_all_convolutional_net_has_the_published_shape():
+    network = Cifar10Psa().network(IMAGE)
+    assert not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
+    sites = [site.shape for site in network.sites(torch.zeros(1, *IMAGE))]
+    assert [shape[0] for shape in sites] == [96, 96, 96, 192, 192, 192, 192, 192]
+    assert [shape[1] for shape in sites] == [32, 32, 16, 16, 16, 8, 8, 8]
+    assert network.head[2].in_features == 768
+
+
+def test_the_start_from_data_normalises_every_channel():
+    torch.manual_seed(0)
+    network, inputs = SMALL_PSA.network(IMAGE), torch.rand(32, *IMAGE) * 2 - 1
+    SMALL_PSA.start(network, inputs)
+    sites, seen = network.sites(inputs[:1]), []
+    states = hard(sites, row_keys(0, 0, torch.arange(32)))
+    with torch.no_grad():
+        run(network, inputs, len(sites), lambda k, a: seen.append(a) or states(k, a))
+    for a in seen:
+        assert float(a.mean((0, 2, 3)).abs().max()) < 1e-4
+        assert float((a.std((0, 2, 3)) - 1).abs().max()) < 1e-3
+
+
+@pytest.fixture
+def images(monkeypatch):
+    """CIFAR-10 replaced by two kinds of images that a network can tell apart."""
+    numbers = np.random.default_rng(0)
+
+    def split(count):
+        targets = torch.arange(count) % 2
+        pixels = torch.from_numpy(numbers.integers(0, 100, (count, *IMAGE), dtype=np.uint8))
+        pixels[targets == 1, :, :, :] += 120
+        return Split(pixels, targets)
+
+    data = Dataset("cifar10", {"train": split(80), "test": split(40)}, (), 255, "")
+    monkeypatch.setattr("estimlab.training.recipes.base.load", lambda *_: data)
+
+
+@pytest.mark.parametrize("recipe", [SMALL_VGG, SMALL_PSA], ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("autocast", [False, True])
+def test_a_convolutional_net_learns_two_kinds(images, recipe, autocast):
+    from dataclasses import replace
+
+    execution = Execution(autocast=autocast, ensemble=2)
+    session = train(Configuration(replace(recipe, epochs=6), el.StraightThrough()), execution=execution)
+    assert session.record.results[0]["accuracy"] > 0.9
+    assert len(session.record.diagnostics) == 6 * len(session.trainee.layers())
+    assert {p.dtype for p in session.trainee.parameters()} == {torch.float32}
+    if recipe.validation:
+        assert 0 <= session.record.metrics[-1]["validation_accuracy"] <= 1
+
+
+def test_noise_compares_with_float32_also_where_products_are_bfloat16(images):
+    session = train(Configuration(SMALL_VGG, el.ZGR()), execution=Execution(autocast=True, diagnose=False))
+    inputs, _ = session.examples("train", slice(8))
+    seen = []
+    with evaluation_mode(session.trainee), session.autocast():
+        session.trainee.output(inputs, row_keys(0, 0, torch.arange(8)), lambda k, a: seen.append(a.dtype) or a)
+    assert seen == [torch.float32] * 8
+
+
+def test_arm_on_batch_norm_is_refused(images):
+    with pytest.raises(el.EstimlabError, match="recipe without batch norm"):
+        train(Configuration(SMALL_VGG, el.ARM()))
+
+
+SMALL_VAE = MnistVae(epochs=2, batch_size=3, hidden=(8,), latents=5, samples=4)
+
+
+def test_the_autoencoder_trains_and_its_bounds_are_ordered(tmp_path, monkeypatch):
+    files, _ = small_binarized(monkeypatch)
+    put(tmp_path, files)
+    session = train(Configuration(SMALL_VAE, el.ZGR()), execution=Execution(folder=tmp_path))
+    one, many = session.record.results
+    assert many["nats"] < one["nats"]
+    assert math.isfinite(session.record.metrics[-1]["test_bound"])
+    assert [row["layer"] for row in session.record.diagnostics[:2]] == ["encoder", "decoder"]
+    train(Configuration(SMALL_VAE, el.DisARM()), execution=Execution(folder=tmp_path))
+
+
+def test_grey_images_are_probabilities(tmp_path, monkeypatch):
+    files, arrays = small_mnist(monkeypatch)
+    put(tmp_path, files)
+    recipe = MnistVae(pixels="grey", epochs=1, batch_size=10, hidden=(4,), latents=3, samples=2)
+    session = train(Configuration(recipe, el.StraightThrough()), execution=Execution(folder=tmp_path))
+    target = session.examples("train", slice(2))[1]
+    assert torch.allclose(target[:, 0], torch.from_numpy(arrays[0][:2]).float() / 255, atol=1e-6)
+
+
+def test_bounds_agree_with_enumeration_of_all_latents():
+    """E q(z|x) of the objective's value, and log p(x), of four latents exactly."""
+    units = el.BinaryUnits(el.Gaussian(0.8))
+    torch.manual_seed(1)
+    network = Autoencoder((6, 4), units).double()
+    objective, x = NegativeBound(units, 4), (torch.rand(5, 6, dtype=torch.float64) > 0.5).double()
+    problem = el.Problem(network, objective, x, x)
+    truth = el.PathEnumeration().gradient(problem)
+    states = units.state(((torch.arange(16)[:, None] >> torch.arange(4)) & 1).double())
+    with torch.no_grad():
+        a = network.encoder(x)
+        outputs = [network.output((a, state.expand(5, 4))) for state in states]
+        q = torch.stack([units.law.cdf(torch.where(state > 0, a, -a)).prod(1) for state in states])
+        weights = torch.stack([objective.log_weight(output, x) for output in outputs])
+        log_p = torch.logsumexp(weights + q.log(), 0)
+        elbo = (q * weights).sum(0)
+    assert float(-elbo.mean()) == pytest.approx(float(truth.objective), abs=1e-10)
+    assert bool((elbo < log_p).all())
+
+    class One:
+        trainee = type("T", (nn.Module,), {})()
+        seed = 0
+
+        def autocast(self):
+            return torch.autocast("cpu", enabled=False)
+
+        def batches(self, split):
+            yield x, x
+
+    One.trainee.network, One.trainee.objective, One.trainee.sites = network, objective, problem.sites
+    value, error = bound(One(), 300)
+    assert value == pytest.approx(float(-log_p.mean()), abs=0.05)
+    assert error > 0
+
+
+def test_fashion_trains_on_files_of_its_form(tmp_path, monkeypatch):
+    files, _ = small_mnist(monkeypatch, "fashion_mnist")
+    put(tmp_path, files)
+    recipe = Fashion(epochs=1, batch_size=20, widths=(8, 8))
+    session = train(Configuration(recipe, el.Reinforce()), tmp_path / "run", Execution(folder=tmp_path))
+    assert session.record.provenance["data"]["verified"]
+
+
+def test_an_unverified_set_is_written_into_the_provenance(tmp_path, monkeypatch):
+    files, _ = small_mnist(monkeypatch, "fashion_mnist")
+    put(tmp_path, files)
+    wrong = tuple(PublishedFile(f.name, f.folders, "md5:0") for f in published.FASHION_MNIST)
+    monkeypatch.setattr(published, "FASHION_MNIST", wrong)
+    recipe = Fashion(epochs=1, batch_size=20, widths=(8, 8))
+    with pytest.raises(el.EstimlabError, match="expected md5:0"):
+        train(Configuration(recipe, el.ZGR()), execution=Execution(folder=tmp_path))
+    session = train(Configuration(recipe, el.ZGR()), None, Execution(folder=tmp_path, accept_unverified=True))
+    assert not session.record.provenance["data"]["verified"]
+    assert session.record.provenance["accept_unverified"]
+
+
+def test_a_batch_larger_than_the_set_is_refused():
+    with pytest.raises(el.EstimlabError, match="does not fit into 30"):
+        train(Configuration(find_recipe("digits")(examples=30), el.ZGR()))
