@@ -52,13 +52,16 @@ _HOMES = {
     "estimlab.estimators.average": ("Average",),
     "estimlab.measurement.measurement": ("Measurement",),
     "estimlab.measurement.exact": ("exact_moments",),
-    "estimlab.measurement.monte_carlo": ("measure",),
+    "estimlab.measurement.monte_carlo": ("measure", "measure_many"),
     "estimlab.measurement.quadrature": ("quadrature_moments",),
     "estimlab.measurement.attribution": ("attribute_bias", "BiasAttribution"),
-    "estimlab.checks": ("check_estimator",),
+    "estimlab.adapters.expressions": ("Expression",),
+    "estimlab.adapters.functions": ("SampledFunction", "RelaxedFunction", "SpikeFunction"),
+    "estimlab.adapters.losses": ("SurrogateLoss",),
+    "estimlab.checks": ("check_estimator", "parametrize_with_checks", "CheckReport"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-_MODULES = ("problems", "estimators", "references", "measurement", "results", "model", "cells")
+_MODULES = ("problems", "estimators", "references", "measurement", "training", "results", "model", "cells")
 
 __all__ = sorted(_HOME_OF)
 

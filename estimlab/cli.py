@@ -11,17 +11,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
+from typer.core import TyperCommand
 
 from estimlab.errors import EstimlabError
-
-if TYPE_CHECKING:
-    import pandas
+from estimlab.terminal import print_frames, print_table, say, short, shown
 
 app = typer.Typer(
     name="estimlab",
@@ -58,6 +56,7 @@ def run(
     workers: Annotated[int | None, typer.Option(help="Worker processes; one per core by default, 0: none.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, as tcp://a:8786.")] = None,
     rows: Annotated[int, typer.Option(min=0, help="Rows of the table to print where the study has no summary.")] = 20,
+    answer_only: Annotated[bool, typer.Option("--answer-only", help="Only renew the answer beside the table.")] = False,
     debug: DebugOption = False,
 ) -> None:
     """Compute the cells of a study that are not finished yet, and write its table."""
@@ -65,18 +64,23 @@ def run(
         from estimlab.results.progress import for_terminal
         from estimlab.results.runner import run_study
         from estimlab.results.study import load_study
+        from estimlab.results.table import rewrite_answer
 
         loaded = load_study(study)
+        if answer_only:
+            sidecar = rewrite_answer(loaded.table_path(smoke), loaded.study.question, loaded.study.answer)
+            say(f"provenance  {short(sidecar)}")
+            return
         executor = stack.enter_context(_cluster(scheduler)) if scheduler else None
         report = run_study(loaded, smoke=smoke, workers=workers, executor=executor, progress=for_terminal())
         summary = getattr(loaded.module, "summary", None)
-        _print_frames(summary(report.table) if summary else report.table.head(rows))
+        print_frames(summary(report.table) if summary else report.table.head(rows))
         more = len(report.table) - rows
         if more > 0 and not summary:
-            _say(f"... and {more} more rows")
+            say(f"... and {more} more rows")
         computed = f"{report.computed} computed now, {report.cells - report.computed} before"
-        _say(f"cells       {report.cells} ({computed}), {report.elapsed:.1f} s")
-        _say(f"table       {_short(report.table_path)}\nprovenance  {_short(report.provenance_path)}")
+        say(f"cells       {report.cells} ({computed}), {report.elapsed:.1f} s")
+        say(f"table       {short(report.table_path)}\nprovenance  {short(report.provenance_path)}")
 
 
 @contextmanager
@@ -134,13 +138,33 @@ def _figure_studies() -> list[Path]:
 
 
 def _draw(study: Path, smoke: bool) -> None:
+    from estimlab.results.caption import write_caption
     from estimlab.results.plotting import draw_figure
     from estimlab.results.study import table_path
 
-    folder = study.parent.parent / "figures"
+    folder, table = study.parent.parent / "figures", table_path(study, smoke)
     out = folder / "out" / ("smoke" if smoke else "")
-    for path in draw_figure(study.stem, table_path(study, smoke), out, folder):
-        _say(_short(path))
+    written = draw_figure(study.stem, table, out, folder)
+    for path in [*written, write_caption(table, out / f"{study.stem}.md")]:
+        say(short(path))
+
+
+@app.command()
+def table(
+    study: Annotated[str, typer.Argument(help="Name of a study, or path of its .py file.")],
+    style: Annotated[str, typer.Option("--format", help="latex (booktabs), markdown or csv.")] = "markdown",
+    columns: Annotated[str, typer.Option(help="Columns to show, by commas; by default all that vary.")] = "",
+    where: Annotated[list[str] | None, typer.Option(help="Only rows with COLUMN=VALUE[,VALUE]; repeatable.")] = None,
+    smoke: SmokeOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Print a study's table for a paper: a column per statistic, standard errors as in 0.12(3)."""
+    with _reported(debug):
+        from estimlab.results.export import export_table
+        from estimlab.results.study import table_path
+
+        names = [name.strip() for name in columns.split(",") if name.strip()]
+        typer.echo(export_table(table_path(_study_file(study), smoke), style, names, where or []), nl=False)
 
 
 @app.command("list")
@@ -154,32 +178,124 @@ def list_(
 
         for kind in [what] if what else KINDS:
             header, lines = listing(kind)
-            _print_table(kind, header, lines)
+            print_table(kind, header, lines)
 
 
 @app.command()
 def check(
-    target: Annotated[str, typer.Argument(help="MODULE:CLASS, PATH.py:CLASS, or the name of an estimator.")],
+    target: Annotated[str | None, typer.Argument(help="MODULE:CLASS, PATH.py:CLASS, or name of an estimator.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="A field: temperature=0.5; repeatable.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every estimator of the catalogue, in parallel.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: DebugOption = False,
 ) -> None:
-    """Test what an estimator claims; exit code 1 where a claim fails."""
+    """Test what an estimator claims. Exit code 0: every claim holds; 1: one is refuted; 2: one is undecided."""
+    with _reported(debug):
+        if every == (target is not None):
+            raise EstimlabError("Give one estimator, or --all.")
+        codes = _check_all(as_json) if target is None else [_check_one(target, settings or [], as_json)]
+        if any(codes):
+            raise typer.Exit(1 if 1 in codes else 2)
+
+
+@app.command()
+def scoreboard(
+    target: Annotated[str, typer.Argument(help="MODULE:CLASS, PATH.py:CLASS, or name of an estimator.")],
+    settings: Annotated[list[str] | None, typer.Option("--set", help="A field: temperature=0.5; repeatable.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the table and the figure.")] = Path("scoreboard"),
+    debug: DebugOption = False,
+) -> None:
+    """Place an estimator among the catalogue on the frozen suite: table and figure for a paper's appendix."""
+    with _reported(debug):
+        os.environ.setdefault("MPLBACKEND", "agg")  # files only: no display is needed
+        from estimlab.loading import build_estimator
+        from estimlab.scoreboard import scoreboard as place
+
+        for path in place(build_estimator(target, settings or []), out):
+            say(short(path))
+
+
+def _check_one(target: str, settings: list[str], as_json: bool) -> int:
+    from estimlab.loading import build_estimator
+
+    estimator = build_estimator(target, settings)
+    from estimlab.checks import check_estimator
+
+    report = check_estimator(estimator, strict=False)
+    if as_json:
+        print(json.dumps(report.as_dict(), indent=2))
+    else:
+        _print_report(report)
+    return report.exit_code
+
+
+def _check_all(as_json: bool) -> list[int]:
+    """One line per estimator as they are done, or a list of reports."""
+    from estimlab.checks.everything import check_all
+
+    codes, reports = [], []
+    for done in check_all():
+        codes.append({"holds": 0, "refuted": 1}.get(done.report["verdict"], 2))
+        reports.append({"name": done.name, "seconds": round(done.seconds, 2), **done.report})
+        if not as_json:
+            name, verdict, counts, seconds = done.line
+            say(f"{name:26} {verdict:10} {counts}, {seconds}")
+    if as_json:
+        print(json.dumps(reports, indent=2))
+    return codes
+
+
+def _print_report(report: Any) -> None:
+    """Claim by claim, then a program for each refutation."""
+    lines = [(row.claim, row.verdict, row.detail) for row in report.rows]
+    print_table(repr(report.estimator), ("claim", "verdict", "detail"), lines)
+    for row in report.rows:
+        if row.snippet:
+            say(f"\n# {row.claim}: {row.verdict}. This shows it:\n{row.snippet}")
+    say(report.verdict)
+
+
+class _ListsRecipes(TyperCommand):
+    """A command whose help ends in the list of recipes, made only when it is asked for."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        from estimlab.training.command import listing
+
+        self.epilog = listing()
+        super().format_help(ctx, formatter)
+
+
+@app.command(cls=_ListsRecipes)
+def train(
+    recipe: Annotated[str | None, typer.Argument(help="Name of a recipe; they are listed below.")] = None,
+    estimator: Annotated[str, typer.Option(help="A name, MODULE:CLASS or PATH.py:CLASS.")] = "straight_through",
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Its field: temperature=0.5; repeatable.")] = None,
+    choices: Annotated[
+        list[str] | None, typer.Option("--recipe-set", help="The recipe's: clip=1.0; repeatable.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of initialisation, order, augmentation and noise.")] = 0,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes through the training set; the recipe's by default.")
+    ] = None,
+    like: Annotated[Path | None, typer.Option(help="Repeat a run, given its run.json instead of all above.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/RECIPE-ESTIMATOR-seedN by default.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    compiled: Annotated[bool | None, typer.Option("--compile/--no-compile", help="On a GPU by default.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the data; $ESTIMLAB_DATA by default.")] = None,
+    unverified: Annotated[bool, typer.Option("--accept-unverified", help="Read data that cannot be verified.")] = False,
+    debug: DebugOption = False,
+) -> None:
+    """Train a network at full size; start it by torchrun to use several GPUs."""
     with _reported(debug):
         from estimlab.loading import build_estimator
+        from estimlab.training.command import Chosen, train_command
 
-        estimator = build_estimator(target, settings or [])
-        from estimlab.checks import check_estimator
-
-        report = check_estimator(estimator, strict=False)
-        if as_json:
-            claims = [{"claim": str(a), "verdict": str(b), "detail": str(c)} for a, b, c in report.rows]
-            print(json.dumps({"estimator": repr(estimator), "passed": bool(report.passed), "claims": claims}, indent=2))
-        else:
-            _print_table(repr(estimator), ("claim", "verdict", "detail"), report.rows)
-            _say("passed" if report.passed else "FAILED")
-        if not report.passed:
-            raise typer.Exit(1)
+        chosen = Chosen(recipe, choices, seed, epochs, like)
+        how = {"device": device, "compile": compiled, "folder": data, "accept_unverified": unverified}
+        results = train_command(chosen, lambda: build_estimator(estimator, settings or []), out, resume, how)
+        if results:
+            print_table("", tuple(results[0]), [[shown(value) for value in row.values()] for row in results])
 
 
 @app.command()
@@ -188,47 +304,7 @@ def version() -> None:
     from estimlab.results.provenance import environment
 
     for name, number in environment()["versions"].items():
-        _say(f"{name} {number or 'not installed'}")
-
-
-def _print_frames(frames: Any) -> None:
-    """A data frame, or pairs of a title and a data frame."""
-    for title, frame in frames if isinstance(frames, list) else [("", frames)]:
-        _print_table(title, tuple(map(str, frame.columns)), _cells(frame))
-
-
-def _cells(frame: pandas.DataFrame) -> list[list[str]]:
-    return [[_shown(value) for value in row] for row in frame.itertuples(index=False, name=None)]
-
-
-def _shown(value: Any) -> str:
-    """Floats to five digits, missing values as nothing."""
-    if isinstance(value, float):
-        return "" if value != value else f"{value:.5g}"
-    return "" if str(value) == "<NA>" else str(value)
-
-
-def _print_table(title: str, header: tuple[str, ...], lines: Any) -> None:
-    table = Table(title=Text(title) if title else None, title_justify="left")
-    rows = [[str(value) for value in line] for line in lines]
-    # Names stay whole, as they are there to be copied.
-    table.add_column(Text(header[0]), overflow="fold", min_width=min(24, max((len(row[0]) for row in rows), default=0)))
-    for name in header[1:]:
-        table.add_column(Text(name), overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    console = Console()
-    # In a file or a pipe nothing forces lines to be short.
-    console.print(table, width=None if console.is_terminal else 1000)
-
-
-def _say(text: str) -> None:
-    Console().print(Text(text), soft_wrap=True)
-
-
-def _short(path: Path) -> str:
-    """Relative to the working directory where the file lies below it."""
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+        say(f"{name} {number or 'not installed'}")
 
 
 if __name__ == "__main__":

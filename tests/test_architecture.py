@@ -21,12 +21,18 @@ ALLOWED = {
     "estimators": MODEL,
     "problems": MODEL | {"references"},
     "measurement": MODEL | {"references", "estimators"},
+    "training": MODEL | {"estimators", "results"},
+    "adapters": MODEL | {"estimators", "measurement"},
     "checks": MEASURED,
     "results": BASIC,
-    "cells": MEASURED | {"results", "problems"},
+    "cells": MEASURED | {"results", "problems", "training"},
+    "recipes": MEASURED | {"problems", "cells"},
+    "auditing": MEASURED | {"adapters", "problems", "cells", "recipes", "results"},
+    "scoreboard": MEASURED | {"problems", "cells", "results", "listing"},
     "listing": BASIC | {"results"},
     "loading": BASIC | {"listing"},
-    "cli": BASIC | {"results", "checks", "listing", "loading"},
+    "terminal": set(),
+    "cli": BASIC | {"terminal", "results", "checks", "listing", "loading", "training", "scoreboard"},
 }
 
 

@@ -1,0 +1,116 @@
+"""Where an estimator stands among the catalogue on problems of the frozen suite: bias, deviation, equal cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from estimlab.cells import FrozenProblem, build
+from estimlab.errors import EstimlabError
+from estimlab.estimators.base import Estimator, HardForward
+from estimlab.listing import catalogue
+from estimlab.measurement.exact import exact_moments
+from estimlab.measurement.measurement import Measurement
+from estimlab.measurement.monte_carlo import measure
+from estimlab.results.plotting import draw_figure
+from estimlab.results.provenance import command, environment
+from estimlab.results.study import Cell, find_study, table_path
+from estimlab.results.table import read_provenance, read_table, table_frame, write_table
+
+PROBLEMS = ("toy-late/v1", "digits-late/v1", "gaussian-late/v1", "uniform-late/v1", "quadratic/v1")
+STATISTICS = ("relative_bias", "relative_std", "relative_rmse", "descent_efficiency")
+PASSES = 10_000  # layer passes that the mean at equal cost may take, forward and backward
+DRAWS = 4096
+
+
+@final
+@dataclass(frozen=True)
+class Score(Cell):
+    """One estimator on one problem of the suite, per layer: exact where it can be, from draws elsewhere.
+
+    Attributes:
+        problem: name in the suite.
+        estimator: what is judged.
+        draws: where moments are not exact.
+    """
+
+    problem: str
+    estimator: Estimator
+    draws: int = DRAWS
+
+    @property
+    def title(self) -> str:
+        """Problem and estimator."""
+        return f"{self.problem}: {self.estimator!r}"
+
+    def measurement(self) -> Measurement:
+        """Exact, or by sampling."""
+        problem, truth = build(FrozenProblem(self.problem))
+        if isinstance(self.estimator, HardForward):
+            try:
+                return exact_moments(problem, self.estimator, truth)
+            except EstimlabError:
+                pass  # its factor is random given the state, without moments in closed form
+        return measure(problem, self.estimator, truth, self.draws)
+
+    def run(self) -> list[dict[str, Any]]:
+        """Rows per layer and statistic; none where the estimator does not serve the problem."""
+        try:
+            measured = self.measurement()
+        except EstimlabError:
+            return []
+        head = {"problem": self.problem, "newcomer": False}
+        rows = [{**head, **row, "averaged": 1} for row in measured.rows(by="layer") if row["statistic"] in STATISTICS]
+        first = {row["layer"]: row for row in rows}
+        count = max(1, PASSES // (measured.cost.forward + measured.cost.backward))
+        for layer, (value, stderr) in measured.rmse_of_mean(count).items():
+            more = {"statistic": "relative_rmse_of_mean", "value": value, "stderr": stderr, "averaged": count}
+            rows.append({**first[layer], **more})
+        return rows
+
+
+def scores(estimator: Estimator, draws: int = DRAWS) -> tuple[Score, ...]:
+    """The cells of one estimator."""
+    return tuple(Score(problem, estimator, draws) for problem in PROBLEMS)
+
+
+def catalogue_scores() -> tuple[Score, ...]:
+    """The cells of every estimator of the catalogue with its default fields."""
+    estimators = [cls() for cls in catalogue() if cls.name != "average"]
+    return tuple(score for estimator in estimators for score in scores(estimator))
+
+
+def scoreboard(estimator: Estimator, out: str | Path = "scoreboard") -> list[Path]:
+    """Measure a newcomer, and write table and figure of it among the catalogue.
+
+    The catalogue's rows come from the study ``scoreboard``, which is computed beforehand.
+
+    Args:
+        estimator: the newcomer.
+        out: folder for ``NAME.csv``, ``NAME.json``, and the figure.
+
+    Returns:
+        The files written.
+
+    Errors:
+        EstimlabError: the newcomer serves no problem of the suite, or the study's table is missing.
+    """
+    study = find_study("scoreboard")
+    catalogued = table_path(study, smoke=False)
+    known = read_table(catalogued).astype(object)
+    rows = [row for score in scores(estimator) for row in score.run()]
+    if not rows:
+        raise EstimlabError(f"{estimator!r} serves none of {', '.join(PROBLEMS)}: `estimlab check` says what is wrong.")
+    newcomers = [{**row, "newcomer": True} for row in rows]
+    records = known.where(known.notna(), None).to_dict("records")
+    others = [{str(key): value for key, value in row.items()} for row in records if row["estimator"] != estimator.name]
+    record = {**read_provenance(catalogued), **environment(), "command": command(), "newcomer": repr(estimator)}
+    table = Path(out) / f"{estimator.name}.csv"
+    sidecar = write_table(table_frame([*others, *newcomers]), table, record)
+    drawn = draw_figure("scoreboard", table, out, study.parent.parent / "figures")
+    return [
+        table,
+        sidecar,
+        *(path.rename(path.with_name(path.name.replace("scoreboard", table.stem))) for path in drawn),
+    ]

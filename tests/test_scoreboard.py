@@ -1,0 +1,78 @@
+"""A newcomer is placed among the catalogue, with the numbers of the estimator that it is."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import estimlab as el
+from estimlab.results.table import read_provenance, read_table
+from estimlab.scoreboard import PROBLEMS, Score, scoreboard
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Twin(el.HardForward):
+    """Derived straight-through under another name."""
+
+    def derivative(self, a, bit, uniform, law):
+        return law.density(a)
+
+
+@dataclass(frozen=True)
+class Broken(el.Estimator):
+    """Serves nothing."""
+
+    def surrogate(self, problem, noise):
+        raise el.EstimlabError("Broken() serves no network.")
+
+
+def test_a_newcomer_has_a_table_and_a_figure_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("estimlab.scoreboard.PROBLEMS", ("quadratic/v1", "uniform-late/v1"))
+    files = scoreboard(Twin(), tmp_path)
+    assert sorted(path.name for path in files if path.suffix != ".md") == [
+        "twin.csv",
+        "twin.json",
+        "twin.pdf",
+        "twin.png",
+    ]
+    assert all(path.is_file() for path in files)
+    table = read_table(tmp_path / "twin.csv")
+    assert read_provenance(tmp_path / "twin.csv")["newcomer"] == "Twin()"
+    assert set(table.loc[table["newcomer"], "estimator"]) == {"twin"}
+    keys = ["problem", "layer", "statistic"]
+    twin, ours = (table[table["estimator"] == name].set_index(keys)["value"] for name in ("twin", "straight_through"))
+    assert len(twin) == 20
+    assert twin.to_numpy() == pytest.approx(ours.loc[twin.index].to_numpy(), rel=1e-9)
+
+
+def test_the_catalogue_is_complete():
+    table = read_table(ROOT / "studies/tables/scoreboard.csv")
+    assert set(table["problem"]) == set(PROBLEMS)
+    names = {cls.name for cls in el.estimators.catalogue()} - {"average"}
+    assert set(table["estimator"]) == names
+    assert not table["newcomer"].any()
+
+
+def test_unbiased_estimators_have_no_bias_and_more_cost_means_fewer_draws():
+    table = read_table(ROOT / "studies/tables/scoreboard.csv")
+    bias = table[table["statistic"] == "relative_bias"].set_index(["estimator", "problem", "layer"])
+    for cls in el.estimators.catalogue():
+        if cls.unbiased == "all layers" and cls.name != "average":
+            rows = bias.loc[cls.name]
+            assert (rows["value"] < 5 * rows["stderr"] + 1e-7).all(), cls.name
+    counts = table[table["averaged"] > 1].groupby("estimator")["averaged"].max()
+    assert counts["arms"] < counts["disarm"] < counts["straight_through"]
+
+
+def test_what_serves_nothing_is_refused(monkeypatch):
+    monkeypatch.setattr("estimlab.scoreboard.PROBLEMS", ("quadratic/v1",))
+    with pytest.raises(el.EstimlabError, match="serves none"):
+        scoreboard(Broken())
+
+
+def test_a_score_is_exact_where_it_can_be():
+    assert Score("quadratic/v1", el.ZGR()).measurement().method == "exact"
+    assert Score("quadratic/v1", el.Reinforce(), 512).measurement().method == "monte_carlo"
