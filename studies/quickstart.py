@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal, final
 
 import pandas as pd
 import torch
-from torch import nn
 
 import estimlab as el
 from estimlab.cells import AttributedBias, ExactMoments, MonteCarloMoments, ProblemRecipe
 from estimlab.estimators.iw_st import PowerWeight
 from estimlab.problems.descent import exact_descent
+from estimlab.recipes import classifier
+from estimlab.results.export import with_error
 from estimlab.results.plotting import appearance
 from estimlab.results.study import Study
 
@@ -39,7 +39,7 @@ class Digits(ProblemRecipe):
     def build(self) -> el.Problem:
         """Train from scratch, in seconds."""
         inputs, targets = digits(self.per_class)
-        problem = el.Problem(network(), el.CrossEntropy(), inputs, targets)
+        problem = el.Problem(classifier(64, torch.Generator().manual_seed(0)), el.CrossEntropy(), inputs, targets)
         exact_descent(problem, STEPS[self.stage], learning_rate=0.03)
         few, labels = digits(self.measured)
         return el.Problem(problem.network, el.CrossEntropy(), few, labels)
@@ -57,21 +57,6 @@ def digits(per_class: int) -> tuple[torch.Tensor, torch.Tensor]:
     targets = torch.from_numpy(data.target).long()
     chosen = torch.cat([torch.nonzero(targets == label)[:per_class, 0] for label in range(10)])
     return torch.from_numpy(data.data)[chosen] / 8 - 1, targets[chosen]
-
-
-def network() -> el.Chain:
-    """Weights N(0, 1 / fan-in), biases zero, always the same."""
-    generator = torch.Generator().manual_seed(0)
-
-    def linear(inputs: int, outputs: int) -> nn.Linear:
-        layer = nn.Linear(inputs, outputs, dtype=torch.float64)
-        with torch.no_grad():
-            weight = torch.randn(outputs, inputs, generator=generator, dtype=torch.float64)
-            layer.weight.copy_(weight / inputs**0.5)
-            layer.bias.zero_()
-        return layer
-
-    return el.Chain([linear(64, 10), linear(10, 10)], head=linear(10, 10), units=el.BinaryUnits(el.Logistic()))
 
 
 EXACT = (
@@ -127,16 +112,12 @@ def summary(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return result
 
 
-def with_error(value: float, stderr: float) -> str:
-    """``0.123`` where it is exact, ``0.12(3)`` where the last digit is uncertain by 3."""
-    if not stderr > 0:
-        return f"{value:.3g}"
-    digits = max(0, -math.floor(math.log10(stderr)))
-    return f"{value:.{digits}f}({round(stderr * 10**digits)})"
-
-
 STUDY = Study(
     question="How do the bias and the variance of each estimator compare, per layer, as a small network learns digits?",
+    answer="The bias of the local estimators grows as the network learns, that of ST from 12 % of the true gradient's "
+    "norm to 65 % in the first layer and from 38 % to 65 % in the second. ZGR has a smaller bias, 6 % to 39 % and 7 % "
+    "to 28 %, but late a larger deviation than the unbiased DisARM. Late in training the mean of 1000 draws is nearest "
+    "to the truth with DisARM: RMSE 0.10 and 0.17, against 0.65 in both layers with ST.",
     cells=cells(("init", "early", "late"), draws=65_536, measured=4),
     smoke=cells(("init",), draws=512, measured=1),
 )

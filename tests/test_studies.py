@@ -1,15 +1,22 @@
 """Every study at smoke size, and every figure from the smoke table, with torch blocked."""
 
+import json
 import os
+import re
+import resource
 import shutil
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
 
+from estimlab.results.study import load_study
+
 ROOT = Path(__file__).parents[1]
 STUDIES = sorted(path.stem for path in (ROOT / "studies").glob("*.py"))
+FIGURES = sorted(path.stem for path in (ROOT / "figures").glob("*.py"))
 NEEDS_DATA = {"published_toy": "psa_toy/epoch100.npz"}
 BLOCKED = "import sys; sys.modules['torch'] = None; from estimlab.cli import app; app()"
 
@@ -37,10 +44,56 @@ def test_a_study_runs_at_smoke_size_and_its_figure_is_drawn_without_torch(study,
     assert (folder / "studies/tables/smoke" / f"{study}.csv").stat().st_size > 1000
     if (folder / "figures" / f"{study}.py").is_file():
         run(folder, "-c", BLOCKED, "figure", study, "--smoke")
-        assert (folder / "figures/out/smoke" / f"{study}.pdf").stat().st_size > 10_000
+        drawn = list((folder / "figures/out/smoke").glob(f"{study}*.pdf"))  # NAME.pdf, or NAME-part.pdf for each part
+        assert drawn
+        assert min(path.stat().st_size for path in drawn) > 10_000
 
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_a_study_has_its_table_committed(study):
     for ending in ("csv", "json"):
         assert (ROOT / "studies/tables" / f"{study}.{ending}").is_file()
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_table_carries_its_question_and_answer(study):
+    record = json.loads((ROOT / "studies/tables" / f"{study}.json").read_text())
+    ours = load_study(ROOT / "studies" / f"{study}.py").study
+    assert ours.answer, "write Study(answer=...)"
+    assert (record["question"], record["answer"]) == (ours.question, ours.answer), "estimlab run NAME --answer-only"
+
+
+def test_committed_figures_are_those_of_the_committed_tables_drawn_without_torch_in_a_minute(tmp_path):
+    for name in ("studies", "figures"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("out", ".store", "smoke"))
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    run(tmp_path, "-c", BLOCKED, "figure", "--all")
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 60  # of the processor, whoever shares it
+    for path in (ROOT / "studies/tables").glob("*.*"):
+        assert (tmp_path / "studies/tables" / path.name).read_bytes() == path.read_bytes()
+    drawn = {path.name: path for path in (tmp_path / "figures/out").iterdir()}
+    assert set(drawn) == {path.name for path in (ROOT / "figures/out").iterdir() if path.is_file()}
+    assert {f"{name}.md" for name in FIGURES} <= set(drawn)
+    for name, path in drawn.items():
+        committed = ROOT / "figures/out" / name
+        if path.suffix == ".md":
+            assert path.read_text() == committed.read_text()
+        if path.suffix == ".pdf" and producer(path) == producer(committed):
+            assert content(path) == content(committed), f"estimlab figure {path.stem}"
+
+
+def producer(path):
+    """Another version of Matplotlib may place things elsewhere."""
+    return re.search(rb"/Producer.*", path.read_bytes())[0]
+
+
+def content(path):
+    """Everything that a PDF file draws, unpacked: compression differs between builds of zlib."""
+    return [unpacked(stream) for stream in re.findall(rb"stream\r?\n(.*?)\r?\nendstream", path.read_bytes(), re.DOTALL)]
+
+
+def unpacked(stream):
+    try:
+        return zlib.decompress(stream)
+    except zlib.error:
+        return stream

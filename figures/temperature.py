@@ -1,0 +1,82 @@
+"""Relative bias and variance against the temperature, with asymptotes: a column per objective."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from estimlab.results.plotting import PAGE_WIDTH, appearance
+
+OBJECTIVES = {
+    "linear": r"linear, $f = b$",
+    "quadratic": r"quadratic, $f = b^2$",
+    "cubic": r"cubic, $f = b^3$",
+    "exponential": r"exponential, $f = e^b$",
+}
+LABELS = {"relative_bias": "relative bias", "variance": "variance of one draw"}
+ORDERS = {"relative_bias": "order_of_relative_bias", "variance": "order_of_variance"}
+# The bias of all members of the straight-through family is the same.
+IN_BIAS = ("gumbel_softmax", "st_gumbel_softmax")
+SMALL = 0.4  # asymptotes are drawn below
+DASHES = {"samples=10": "--", "samples=100": ":"}
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """Lines: exact values; grey: asymptotes; crosses: numbers derived independently."""
+    objectives = [name for name in OBJECTIVES if name in set(table["objective"])]
+    figure = Figure(figsize=(PAGE_WIDTH, 4.4), layout="constrained")
+    axes = figure.subplots(2, len(objectives), squeeze=False, sharex=True, sharey="row")
+    for axes_row, statistic in zip(axes, LABELS, strict=True):
+        for ax, objective in zip(axes_row, objectives, strict=True):
+            _panel(ax, table[table["objective"] == objective], statistic)
+            ax.set_title(OBJECTIVES[objective])
+        axes_row[0].set_ylabel(LABELS[statistic])
+    for ax in axes[-1]:
+        ax.set_xlabel(r"temperature $\tau$")
+    _legend(figure, axes)
+    return figure
+
+
+def _panel(ax: Axes, table: pd.DataFrame, statistic: str) -> None:
+    ax.set(xscale="log", yscale="log", ylim=(2e-6, 3) if statistic == "relative_bias" else (3e-4, 60))
+    fits = table[table["statistic"] == ORDERS[statistic]].set_index(["estimator", "parameters"])
+    notes = []
+    for key, rows in table[table["statistic"] == statistic].groupby(["estimator", "parameters"], sort=False):
+        estimator, parameters = key
+        if statistic == "relative_bias" and estimator not in IN_BIAS:
+            continue
+        look = {**appearance(*key), "marker": "", "linestyle": DASHES.get(parameters, "-")}
+        small = rows[rows["temperature"] < SMALL]
+        ax.plot(small["temperature"], small["asymptote"], color="0.8", linewidth=2.4, zorder=0)
+        ax.plot(rows["temperature"], rows["value"].abs(), **look)
+        known = rows.dropna(subset="derived")
+        ax.plot(known["temperature"], known["derived"], "x", color=look["color"], markersize=4.5)
+        notes.append((look, fits.loc[key]))
+    bottom = 0.03 if statistic == "relative_bias" else 0.60
+    for place, (look, fit) in enumerate(reversed(notes)):
+        text = f"{fit['value']:.3f} ± {fit['stderr']:.1g}"
+        where = (0.98, bottom + 0.08 * place)
+        ax.annotate(text, where, xycoords="axes fraction", ha="right", color=look["color"], fontsize=6.5)
+
+
+def _legend(figure: Figure, axes: object) -> None:
+    handles, labels = axes[1, 0].get_legend_handles_labels()  # type: ignore[index]
+    handles += [
+        Line2D([], [], color="0.8", linewidth=2.4),
+        Line2D([], [], color="0.2", marker="x", linestyle="none", markersize=4.5),
+    ]
+    labels += [r"theory at small $\tau$", "derived independently"]
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=7,
+        title=r"One bit with logistic noise at pre-activation 0.7; all values are exact. GR($K$) has the bias of ST-GS "
+        "for every $K$. Dips: the bias changes its sign.\n"
+        "Coloured numbers: the fitted order $s$ with which the distance from the limit (GS: zero, variance of the "
+        r"others: ZGR's) goes like $\tau^s$,"
+        "\n± the change when the last correction of the fit is dropped.",
+        title_fontsize=7,
+    )

@@ -1,0 +1,83 @@
+"""Bias and variance in the small beside the outcome of training, and how well they rank it."""
+
+from __future__ import annotations
+
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from estimlab.results.plotting import PAGE_WIDTH, appearance
+
+PREDICTORS = {
+    "relative_bias": r"relative bias, $\|m - g^*\|/\|g^*\|$",
+    "relative_std": r"relative std, $\mathrm{std}/\|g^*\|$",
+    "relative_rmse": r"relative RMSE of one draw",
+}
+OUTCOMES = {"train_loss": "training loss", "error": "test error", "training_std": "std of gradient"}
+NOTE = (
+    "above: one mark per seed; the lower the temperature, the smaller the mark. Below: circles and squares, the small\n"
+    "network early and late in training; grey bars: 95 % of what tau is when the estimators are permuted."
+)
+PROXIES = {"identity": "s", "hard_tanh": "^", "approx_sign": "v"}
+MARKS = {"digits-early/v1": "o", "digits-late/v1": "s"}
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """Above: training loss of every seed against each predictor. Below: Kendall's tau of all pairs."""
+    figure, axes = plt.subplots(2, 3, figsize=(PAGE_WIDTH, 5.2), height_ratios=(1.5, 1))
+    for column, (predictor, label) in enumerate(PREDICTORS.items()):
+        _scatter(axes[0, column], table, predictor)
+        axes[0, column].set(xlabel=label + "\nof layer 0, 64-10-10, early")
+        _ranks(axes[1, column], table[table["predictor"] == predictor])
+        axes[1, column].set_title(predictor.replace("_", " "))
+    axes[0, 0].set_ylabel("training loss of the larger network (nats)")
+    axes[1, 0].set_ylabel(r"Kendall's $\tau$, stratified by seed")
+    handles = dict(zip(*axes[0, 0].get_legend_handles_labels()[::-1], strict=True))
+    figure.legend(
+        handles.values(),
+        handles.keys(),
+        loc="outside lower center",
+        ncols=6,
+        title=NOTE,
+        title_fontsize=7,
+    )
+    return figure
+
+
+def _scatter(ax: Axes, table: pd.DataFrame, predictor: str) -> None:
+    chosen = (table["statistic"] == predictor) & (table["layer"] == "0") & (table["problem"] == next(iter(MARKS)))
+    outcomes = table[(table["statistic"] == "train_loss") & (table["recipe"] != "")]
+    for row in table[chosen].itertuples():
+        same = (outcomes["estimator"] == row.estimator) & (outcomes["parameters"] == row.parameters)
+        y = outcomes[same]["value"]
+        ax.plot(np.full(len(y), abs(row.value)), y, linestyle="none", **_look(row.estimator, row.parameters))
+    ax.set(xscale="log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _look(estimator: str, parameters: str) -> dict[str, object]:
+    """Proxies are open marks of their own; the smaller the temperature, the smaller the mark."""
+    look: dict[str, object] = dict(appearance(estimator, parameters))
+    proxy = parameters.removeprefix("proxy=")
+    if proxy in PROXIES:
+        look |= {"marker": PROXIES[proxy], "markerfacecolor": "none"}
+    found = re.search(r"temperature=([0-9.]+)", parameters)
+    return look | {"markersize": 5.5 + 3.5 * np.log10(float(found[1])) if found else 5.0}
+
+
+def _ranks(ax: Axes, rows: pd.DataFrame) -> None:
+    for shift, (problem, marker) in zip((-0.15, 0.15), MARKS.items(), strict=True):
+        for k, outcome in enumerate(OUTCOMES):
+            for row in rows[(rows["problem"] == problem) & (rows["outcome"] == outcome)].itertuples():
+                ax.plot([k + shift] * 2, [row.low, row.high], color="0.8", linewidth=5, solid_capstyle="butt")
+                ax.plot(k + shift, row.value, marker=marker, color="black", linestyle="none")
+    ax.axhline(0, color="0.6", linewidth=0.6, zorder=0)
+    ax.set(xticks=range(len(OUTCOMES)), xlim=(-0.6, len(OUTCOMES) - 0.4), ylim=(-1.05, 1.05))
+    ax.set_xticklabels([name.replace(" ", "\n", 1) for name in OUTCOMES.values()])

@@ -1,0 +1,283 @@
+"""Quantities made of an estimator's exact moments: by the layerwise recursion, or by quadrature over the noise."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from typing import Any, Literal, final
+
+import torch
+from torch import Tensor
+
+import estimlab as el
+from estimlab.cells import AttributedBias, ProblemRecipe, build
+from estimlab.estimators.base import Estimator, HardForward
+from estimlab.measurement.measurement import Measurement, parameters
+from estimlab.results.plotting import appearance
+from literature.tested import Quantity
+
+
+@lru_cache(maxsize=256)
+def moments(recipe: ProblemRecipe, estimator: Estimator) -> Measurement:
+    """Exact moments of a hard-forward estimator by recursion, of any other by quadrature."""
+    problem, truth = build(recipe)
+    if isinstance(estimator, HardForward):
+        return el.exact_moments(problem, estimator, truth)
+    return el.quadrature_moments(problem, estimator, truth)
+
+
+@lru_cache(maxsize=256)
+def sampled_code(recipe: ProblemRecipe, estimator: Estimator) -> Measurement:
+    """Moments of the code that draws, by quadrature over its noise, for every estimator."""
+    problem, truth = build(recipe)
+    return el.quadrature_moments(problem, estimator, truth)
+
+
+def flat(blocks: dict[str, Tensor]) -> Tensor:
+    """All blocks as one vector."""
+    return torch.cat([block.flatten() for block in blocks.values()])
+
+
+def label(estimator: Estimator) -> str:
+    """As figures name it, with the names of fields that are switched off."""
+    off = [field.name for field in fields(estimator) if getattr(estimator, field.name) is False]
+    words = [appearance(estimator.name, parameters(estimator))["label"], *(f"not {name}" for name in off)]
+    return ", ".join(words).replace("_", " ")
+
+
+@dataclass(frozen=True)
+class OfProblem(Quantity):
+    """A quantity on a problem; base of those below.
+
+    Attributes:
+        problem: recipe of the problem.
+        estimator: what is measured.
+    """
+
+    problem: ProblemRecipe
+    estimator: Estimator
+
+    @property
+    def setting(self) -> dict[str, str | float]:
+        """The problem's columns."""
+        return self.problem.columns()
+
+
+@final
+@dataclass(frozen=True)
+class RelativeBias(OfProblem):
+    """Norm of the bias over that of the gradient.
+
+    Attributes:
+        layer: "0", "1", ..., or "network".
+    """
+
+    layer: str = "network"
+
+    @property
+    def name(self) -> str:
+        """With the layer."""
+        return f"relative bias of {label(self.estimator)}, {_place(self.layer)}"
+
+    def measure(self) -> tuple[float, float]:
+        """Exact."""
+        return _statistic(moments(self.problem, self.estimator), self.layer, "relative_bias"), 0.0
+
+
+@final
+@dataclass(frozen=True)
+class SignedBias(OfProblem):
+    """Mean over truth minus one, of one coordinate.
+
+    Attributes:
+        coordinate: number of the parameter.
+    """
+
+    coordinate: int = 0
+
+    @property
+    def name(self) -> str:
+        """With its sign."""
+        return f"signed relative bias of {label(self.estimator)}"
+
+    def measure(self) -> tuple[float, float]:
+        """Exact."""
+        m = moments(self.problem, self.estimator)
+        return float((flat(m.mean) / flat(m.reference))[self.coordinate]) - 1, 0.0
+
+
+@final
+@dataclass(frozen=True)
+class Variance(OfProblem):
+    """Variance of one draw, summed over coordinates."""
+
+    @property
+    def name(self) -> str:
+        """Of one draw."""
+        return f"variance of {label(self.estimator)}"
+
+    def measure(self) -> tuple[float, float]:
+        """Exact."""
+        return float(flat(moments(self.problem, self.estimator).variance).sum()), 0.0
+
+
+@final
+@dataclass(frozen=True)
+class Distance(OfProblem):
+    """Distance of two means, or of a bias from minus another, over the other's norm; by the code that draws.
+
+    Attributes:
+        other: the estimator compared with.
+        opposite: compare biases, one of them with the opposite sign.
+    """
+
+    other: Estimator
+    opposite: bool = False
+
+    @property
+    def name(self) -> str:
+        """What is compared."""
+        kind = "bias plus that" if self.opposite else "mean minus that"
+        return f"{kind} of {label(self.other)}, relative: {label(self.estimator)}"
+
+    def measure(self) -> tuple[float, float]:
+        """By quadrature."""
+        ours, theirs = (sampled_code(self.problem, e) for e in (self.estimator, self.other))
+        if self.opposite:
+            return float((flat(ours.bias) + flat(theirs.bias)).norm() / flat(theirs.bias).norm()), 0.0
+        return float((flat(ours.mean) - flat(theirs.mean)).norm() / flat(theirs.mean).norm()), 0.0
+
+
+@final
+@dataclass(frozen=True)
+class Ratio(OfProblem):
+    """Value of a quantity over its value elsewhere: on another problem, or of another estimator.
+
+    Attributes:
+        of: ``variance`` or ``relative_bias``.
+        other: the estimator in the denominator.
+        elsewhere: the problem in the denominator.
+        layer: "0", "1", ..., or "network".
+    """
+
+    of: Literal["variance", "relative_bias"]
+    other: Estimator
+    elsewhere: ProblemRecipe
+    layer: str = "network"
+
+    @property
+    def name(self) -> str:
+        """Over what, and in which layer."""
+        what, ours, theirs = self.of.replace("_", " "), label(self.estimator), label(self.other)
+        where = "" if self.elsewhere == self.problem else f" on {self.elsewhere.columns()['problem']} itself"
+        return f"{what} of {ours} over that of {theirs}{where}, {_place(self.layer)}"
+
+    def measure(self) -> tuple[float, float]:
+        """Exact."""
+        pairs = ((self.problem, self.estimator), (self.elsewhere, self.other))
+        ours, theirs = (_statistic(moments(*pair), self.layer, self.of) for pair in pairs)
+        return ours / theirs, 0.0
+
+
+@final
+@dataclass(frozen=True)
+class ColdLimit(OfProblem):
+    """Limit of ``tau^power X(tau)`` for tau to 0, extrapolated from two temperatures.
+
+    X is the signed relative bias of one unit or the variance; with an error of the given order in tau, the limit is
+    ``(2^order q(tau/2) - q(tau)) / (2^order - 1)``.
+
+    Attributes:
+        of: ``bias`` or ``variance``.
+        power: of the temperature.
+        order: of the leading error.
+        temperature: the larger one.
+    """
+
+    of: Literal["bias", "variance"]
+    power: int = 0
+    order: int = 1
+    temperature: float = 0.01
+
+    @property
+    def name(self) -> str:
+        """The limit as a formula."""
+        factor = {0: "", 1: "tau x ", -1: "1/tau x ", -2: "1/tau^2 x "}[self.power]
+        what = "signed relative bias" if self.of == "bias" else "variance"
+        return f"limit of {factor}{what} of {_family(self.estimator)}, tau to 0"
+
+    def measure(self) -> tuple[float, float]:
+        """By Richardson's extrapolation."""
+        warm, cold = (self._scaled(tau) for tau in (self.temperature, self.temperature / 2))
+        return (2**self.order * cold - warm) / (2**self.order - 1), 0.0
+
+    def _scaled(self, tau: float) -> float:
+        return tau**self.power * _at(self.problem, self.estimator, tau, self.of)
+
+
+@final
+@dataclass(frozen=True)
+class ColdOrder(OfProblem):
+    """Order of the bias in the temperature: log2 of its ratio at tau and at half of it.
+
+    Attributes:
+        temperature: the larger one.
+    """
+
+    temperature: float = 0.01
+
+    @property
+    def name(self) -> str:
+        """An exponent."""
+        return f"exponent of tau in the bias of {_family(self.estimator)}"
+
+    def measure(self) -> tuple[float, float]:
+        """Exact at both temperatures."""
+        warm, cold = (
+            _at(self.problem, self.estimator, tau, "bias") for tau in (self.temperature, self.temperature / 2)
+        )
+        return math.log2(abs(warm / cold)), 0.0
+
+
+@final
+@dataclass(frozen=True)
+class OwnShare(OfProblem):
+    """Signed share of a layer's bias that the layer causes itself, by linearising all that lies above it at once.
+
+    Attributes:
+        layer: number of the layer.
+    """
+
+    layer: int
+
+    @property
+    def name(self) -> str:
+        """With the layer."""
+        return f"share of the bias of {label(self.estimator)} by linearising what reads it, {_place(str(self.layer))}"
+
+    def measure(self) -> tuple[float, float]:
+        """Exact."""
+        wanted = (str(self.layer), str(self.layer), "bias_share")
+        rows = AttributedBias(self.problem, self.estimator).run()
+        (value,) = (r["value"] for r in rows if (r["layer"], r["source"], r["statistic"]) == wanted)
+        return float(value), 0.0
+
+
+def _at(problem: ProblemRecipe, estimator: Any, temperature: float, of: str) -> float:
+    m = moments(problem, replace(estimator, temperature=temperature))
+    if of == "variance":
+        return float(flat(m.variance).sum())
+    return float(flat(m.bias) / flat(m.reference))
+
+
+def _statistic(measurement: Measurement, layer: str, name: str) -> float:
+    return measurement.statistics("network" if layer == "network" else "layer")[layer][name][0]
+
+
+def _family(estimator: Estimator) -> str:
+    return appearance(estimator.name)["label"]
+
+
+def _place(layer: str) -> str:
+    return "network" if layer == "network" else f"layer {layer}"

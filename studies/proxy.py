@@ -1,0 +1,88 @@
+"""Every proxy of the straight-through estimator under every noise law: which mismatches matter, early and late."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, final, get_args
+
+import pandas as pd
+
+import estimlab as el
+from estimlab.cells import MedianMoments, ProblemRecipe
+from estimlab.estimators.straight_through import Proxy
+from estimlab.recipes import CosineChain
+from estimlab.results.study import Study
+
+# Scales: 2F' is tanh' (logistic), HardTanh' (uniform), ApproxSign' (triangular); the Gaussian's is 1 at zero.
+LAWS = (el.Logistic(0.5), el.Gaussian(math.sqrt(2 / math.pi)), el.Uniform(1.0), el.Triangular(1.0))
+STEPS = {"early": 30, "late": 300}
+Stage = Literal["early", "late"]
+STATISTICS = ("relative_bias", "cosine")
+
+
+@final
+@dataclass(frozen=True)
+class Learner(ProblemRecipe):
+    """A 2-5-5-5-1 chain with -1/+1 units that tells points above a cosine from those below.
+
+    Late in training under uniform noise, whose density jumps, another order of summation ends in other networks: those
+    medians are reproducible within their intervals, all others to rounding.
+
+    Attributes:
+        law: of the noise, in training and in measuring.
+        stage: of training by the exact gradient.
+        seed: of the points and of the initial parameters.
+    """
+
+    law: el.NoiseLaw
+    stage: Stage
+    seed: int = 0
+
+    def build(self) -> el.Problem:
+        """Train it."""
+        return CosineChain((5, 5, 5), STEPS[self.stage], self.seed, law=self.law).build()
+
+    def columns(self) -> dict[str, str | float]:
+        """Problem, law and stage."""
+        return {"problem": "2-5-5-5-1", "law": repr(self.law), "stage": self.stage}
+
+
+def cells(stages: tuple[Stage, ...], networks: int) -> tuple[MedianMoments, ...]:
+    """One cell per stage, law and proxy."""
+    return tuple(
+        MedianMoments(Learner(law, stage), el.StraightThrough(proxy), tuple(range(networks)), STATISTICS)
+        for stage in stages
+        for law in LAWS
+        for proxy in get_args(Proxy)
+    )
+
+
+def summary(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Median relative bias and cosine in the first layer, a row per proxy and a column per law."""
+    result = []
+    for (stage, statistic), rows in table[table["layer"] == "0"].groupby(["stage", "statistic"], sort=False):
+        shown = pd.DataFrame(
+            {
+                "proxy": rows["parameters"].str.removeprefix("proxy="),
+                "law": rows["law"].str.partition("(")[0],
+                "text": rows["value"].map("{:.2f}".format),
+            }
+        )
+        wide = shown.pivot(index="proxy", columns="law", values="text").loc[list(get_args(Proxy))]
+        result.append((f"{stage}, layer 0: median {statistic} over networks", wide.reset_index()))
+    return result
+
+
+STUDY = Study(
+    question="How much is lost by a straight-through proxy that is not the density of the noise?",
+    answer="Early in training the density itself has the smallest bias in 8 of 12 pairs of layer and law, and is "
+    "within 0.1 of the smallest in all; a smooth proxy of the right width costs little (tanh under Gaussian noise), "
+    "the identity 2.5 to 7 times the gradient, SignSwish 1.1 to 2.3 times. Its direction is not always the best: under "
+    "triangular noise the first layer has cosine 0.47, with tanh 0.76. Late in training no proxy helps, matched "
+    "or not: the bias is about the gradient itself (0.95 to 1.12 with the density; only the third layer under uniform "
+    "noise has less, 0.49), and with the identity 8 to 160 times as large. The identity's direction, though, is then "
+    "the best in the first layer under logistic and Gaussian noise: cosine 0.8 against 0.4.",
+    cells=cells(("early", "late"), networks=9),
+    smoke=cells(("early",), networks=2),
+)

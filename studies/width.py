@@ -1,0 +1,140 @@
+"""Bias and deviation against the number of units per layer, in chains of two layers."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import torch
+from scipy.special import stdtrit
+
+import estimlab as el
+from estimlab.cells import build
+from estimlab.measurement.attribution import attribute_bias
+from estimlab.measurement.measurement import parameters
+from estimlab.recipes import CosineChain
+from estimlab.results.columns import Column
+from estimlab.results.study import Cell, Study
+
+SEEDS, LAYERS = (0, 1, 2, 3, 4), ("0", "1")
+ESTIMATORS = (el.StraightThrough(), el.ZGR(), el.MVE(1.0), el.AnalyticGumbelRao(0.5))
+SAMPLED = el.GumbelSoftmax(0.5)
+Networks = tuple[tuple[int, tuple[int, ...]], ...]  # pairs of a width and the seeds of its networks
+
+
+@final
+@dataclass(frozen=True)
+class Widths(Cell):
+    """Every network of some widths and seeds, and the power of the width that fits a statistic best.
+
+    Attributes:
+        steps: of exact descent; 0: at initialisation.
+        networks: pairs of a width and the seeds of its networks.
+        fit_from: smallest width that the fit sees.
+        variance_to: largest width whose variance is computed; beyond it the bias alone is, exactly too.
+        draws: of Gumbel-Softmax, which has no exact moments.
+    """
+
+    steps: int
+    networks: Networks
+    fit_from: int = 4
+    variance_to: int = 12
+    draws: int = 4096
+
+    @property
+    def title(self) -> str:
+        """The stage."""
+        return f"widths {', '.join(str(width) for width, _ in self.networks)} at step {self.steps}"
+
+    def run(self) -> list[dict[str, Any]]:
+        """Rows per network, then the fits."""
+        rows = [row for width, seeds in self.networks for seed in seeds for row in self.network(width, seed)]
+        return [*rows, *self.fits(rows)]
+
+    def network(self, width: int, seed: int) -> list[dict[str, Any]]:
+        """Statistics per layer of all estimators on one network."""
+        recipe = CosineChain((width, width), self.steps, seed)
+        head = {"problem": "2-n-n-1", "stage": recipe.columns()["stage"], "width": width, "seed": seed}
+        rows = [{**head, **row} for estimator in ESTIMATORS for row in self.exact(recipe, estimator, width)]
+        if width <= self.variance_to:
+            problem, truth = build(recipe)
+            rows += [{**head, **row} for row in el.measure(problem, SAMPLED, truth, self.draws, seed).rows()]
+        kept = ("relative_bias", "relative_std", "cosine")
+        empty = {"draws": None, "low": None, "high": None}
+        return [{**empty, **row} for row in rows if row["layer"] in LAYERS and row["statistic"] in kept]
+
+    def exact(self, recipe: CosineChain, estimator: el.Estimator, width: int) -> list[dict[str, Any]]:
+        """All moments, or bias and cosine alone."""
+        problem, truth = build(recipe)
+        if width <= self.variance_to:
+            return el.exact_moments(problem, estimator, truth).rows()
+        attribution = attribute_bias(problem, estimator)
+        head = {"estimator": estimator.name, "parameters": parameters(estimator), "method": "exact", "stderr": 0.0}
+        rows = []
+        for layer in LAYERS:
+            reference = torch.cat([attribution.reference[name].flatten() for name in attribution.layers[layer]])
+            bias = attribution.bias(layer)
+            cosine = torch.cosine_similarity(bias + reference, reference, 0)
+            for name, value in (("relative_bias", bias.norm() / reference.norm()), ("cosine", cosine)):
+                rows.append({**head, "layer": layer, "statistic": name, "value": float(value)})
+        return rows
+
+    def fits(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The exponent of each exact statistic with its 95 % interval."""
+        groups: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+        for row in rows:
+            if row["method"] == "exact" and row["width"] >= self.fit_from and row["statistic"] != "cosine":
+                groups[row["estimator"], row["layer"], row["statistic"]].append(row)
+        result = []
+        for (*_, statistic), members in groups.items():
+            if len({row["width"] for row in members}) < 2:
+                continue
+            exponent, stderr, reach = exponent_of([(row["width"], row["value"]) for row in members])
+            fitted = {"value": exponent, "stderr": stderr, "low": exponent - reach, "high": exponent + reach}
+            name = f"{statistic}_exponent"
+            result.append({**members[0], "width": None, "seed": None, "statistic": name, **fitted})
+        return result
+
+
+def exponent_of(points: list[tuple[float, float]]) -> tuple[float, float, float]:
+    """Least squares of log y on log x: slope, its standard error, half its 95 % interval (Student's t).
+
+    The networks are independent and the spread of log y is taken to be the same at every x.
+    """
+    x, y = np.log(np.array(points).T)
+    centred = x - x.mean()
+    slope = float(centred @ y / (centred @ centred))
+    residuals = y - y.mean() - slope * centred
+    stderr = math.sqrt(float(residuals @ residuals) / (len(x) - 2) / float(centred @ centred))
+    return slope, stderr, float(stdtrit(len(x) - 2, 0.975)) * stderr
+
+
+def all_of(widths: tuple[int, ...], seeds: tuple[int, ...]) -> Networks:
+    """The same seeds at every width."""
+    return tuple((width, seeds) for width in widths)
+
+
+_EXPONENT = "power b of the width n that fits best, least squares of log value on log n over all networks"
+
+STUDY = Study(
+    question="Does straight-through become more accurate with more units per layer?",
+    answer="At initialisation yes: from 2 to 16 units its median bias falls from 0.16 to 0.07 of the gradient in the "
+    "first layer and from 0.64 to 0.08 in the second, like n^-0.5 and n^-0.9; ZGR's falls in the second from "
+    "0.060 to 0.003, like n^-1.2. After 100 steps of exact descent no: from 4 to 14 units the bias of ST is 0.4 "
+    "to 0.5 in the first layer, and 0.7 to 1.0 in the second, where it grows like n^(0.25 +- 0.17); ZGR's stays "
+    "at 0.10 to 0.15 and at 0.08 to 0.10. The gain with many units that the literature reports is here one of "
+    "untrained networks.",
+    cells=(
+        Widths(0, all_of((2, 3, 4, 6, 8, 10, 12, 14, 16), SEEDS)),
+        Widths(100, all_of((2, 3, 4, 6, 8, 10, 12, 14), SEEDS)),
+    ),
+    smoke=(Widths(0, all_of((2, 4, 6), (0, 1)), 2, 4, 512), Widths(5, all_of((2, 4), (0, 1)), 2, 4, 512)),
+    columns=(
+        Column("width", r"$n$", "units", "number of units in each of the two layers; empty for a fit over widths"),
+        Column("relative_bias_exponent", r"$b$", "1", f"relative bias: {_EXPONENT}"),
+        Column("relative_std_exponent", r"$b$", "1", f"relative standard deviation: {_EXPONENT}"),
+    ),
+)
