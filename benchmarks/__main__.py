@@ -18,6 +18,7 @@ from benchmarks.timing import Row, machine
 RESULTS = Path(__file__).parent / "results"
 PARTS: dict[str, Callable[[], Row | Iterable[Row]]] = {
     "dgemm": engine.against_dgemm,
+    "dgemm-1": engine.against_dgemm_on_one_thread,
     "depth": engine.depth,
     "growth": engine.growth,
     "paths": engine.against_paths,
@@ -25,6 +26,7 @@ PARTS: dict[str, Callable[[], Row | Iterable[Row]]] = {
     "plan": engine.honesty,
     "moments": engine.moments,
     "sampling": sampling.throughput,
+    "family": sampling.family,
     "memory": sampling.long_run,
     "activations": activations.rows,
     "others": others.rows,

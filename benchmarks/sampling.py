@@ -12,37 +12,55 @@ from benchmarks.networks import chain
 from benchmarks.timing import Row, compare, peak_memory, row, seconds
 from estimlab.measurement.chunks import from_draws
 from estimlab.measurement.draws import gradients, record
+from estimlab.model.functional import RunningMoments
 from estimlab.randomness import RandomStream, TableNoise
 
 DRAWS, MAPPED, LOOPED = 1 << 20, 1 << 14, 200
 ESTIMATOR = el.StraightThrough()
+FAMILY = (ESTIMATOR, el.ZGR(), el.ReinMax(), el.DARN())
 
 
-def throughput() -> list[Row]:
+def throughput(draws: int = DRAWS, rounds: int = 5) -> list[Row]:
     """Draws per second of ``measure`` on 10-10-10-10, one example, float64 moments."""
     problem = chain([10, 10, 10])
     truth = el.LayerwiseEnumeration().gradient(problem)
-    fast, mapped = compare(
-        lambda: el.measure(problem, ESTIMATOR, truth, DRAWS), lambda: _mapped(problem, truth), rounds=3
+    others = {
+        "a loop of autograd": (LOOPED, ">= 300", lambda: _looped(problem)),
+        "vmap(grad), means and variances alone": (MAPPED, ">= 3", lambda: _mapped(problem)),
+        "vmap(grad), the same statistics": (MAPPED, ">= 3", lambda: _mapped(problem, truth)),
+    }
+    name, rates, rows = "draws of straight-through on 10-10-10-10", list[float](), list[Row]()
+    for other, (count, target, function) in others.items():
+        ours, theirs = compare(lambda: el.measure(problem, ESTIMATOR, truth, draws), function, rounds)
+        rates += [draws / t for t in ours]
+        ratios = [draws / a / (count / b) for a, b in zip(ours, theirs, strict=True)]
+        rows.append(row(f"{name}, over {other}", ratios, "times", target))
+    return [row(f"{name}, per second", rates, "draws per second", ">= 1.5e6"), *rows]
+
+
+def family(draws: int = DRAWS // 4, rounds: int = 5) -> Row:
+    """Estimators that share states, measured one by one over together."""
+    problem = chain([10, 10, 10])
+    truth = el.LayerwiseEnumeration().gradient(problem)
+    together, alone = compare(
+        lambda: el.measure_many(problem, FAMILY, truth, draws),
+        lambda: [el.measure(problem, estimator, truth, draws) for estimator in FAMILY],
+        rounds,
     )
-    again, looped = compare(lambda: el.measure(problem, ESTIMATOR, truth, DRAWS), lambda: _looped(problem), rounds=3)
-    rates = [DRAWS / t for t in (*fast, *again)]
-    by_map = [DRAWS / a / (MAPPED / b) for a, b in zip(fast, mapped, strict=True)]
-    by_loop = [DRAWS / a / (LOOPED / b) for a, b in zip(again, looped, strict=True)]
-    name = "draws of straight-through on 10-10-10-10"
-    return [
-        row(f"{name}, per second", rates, "draws per second", ">= 1.5e6"),
-        row(f"{name}, over a loop of autograd", by_loop, "times", ">= 300"),
-        row(f"{name}, over vmap(grad)", by_map, "times", ">= 3"),
-    ]
+    ratios = [b / a for a, b in zip(together, alone, strict=True)]
+    names = ", ".join(estimator.name for estimator in FAMILY)
+    return row(f"{names}: measured one by one over together", ratios, "times", "above 1", seconds=min(together))
 
 
-def _mapped(problem: el.Problem, truth: el.Gradient) -> None:
-    """The same statistics from the gradient of every draw."""
+def _mapped(problem: el.Problem, truth: el.Gradient | None = None) -> None:
+    """The gradient of every draw, and its moments; with the truth, also its cosines and signs."""
     requests = record(problem, ESTIMATOR)
     tables = RandomStream(0).tables(requests, 0, MAPPED, torch.empty(0, dtype=torch.float64))
     draws, _ = gradients(problem, ESTIMATOR, TableNoise, tables)
-    from_draws(draws, truth.value, problem.network.layers())
+    if truth is None:
+        RunningMoments().add(draws, MAPPED)
+    else:
+        from_draws(draws, truth.value, problem.network.layers())
 
 
 def _looped(problem: el.Problem) -> None:

@@ -8,7 +8,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import estimlab as el
-from benchmarks import engine, others, scaling
+from benchmarks import engine, others, sampling, scaling
 from benchmarks.networks import chain
 
 
@@ -16,6 +16,21 @@ def test_a_row_says_what_was_compared():
     one = engine.against_dgemm(widths=(2, 3, 3))
     assert 0 < one.spread[0] <= one.ratio <= one.spread[1]
     assert "2-3-3" in one.name
+
+
+def test_growth_is_put_beside_what_was_planned():
+    measured, agreement = engine.growth(widths=(3,), rounds=3)
+    assert measured.details["products_alone"] == 16
+    assert agreement.ratio == pytest.approx(measured.ratio / agreement.details["planned"])
+
+
+def test_rates_of_draws(monkeypatch):
+    monkeypatch.setattr(sampling, "MAPPED", 16)
+    monkeypatch.setattr(sampling, "LOOPED", 2)
+    rate, *ratios = sampling.throughput(draws=512, rounds=1)
+    assert rate.unit == "draws per second"
+    assert [one.name.split("over ")[1][:4] for one in ratios] == ["a lo", "vmap", "vmap"]
+    assert "zgr" in sampling.family(draws=512, rounds=1).name
 
 
 def test_the_figure_of_cost_is_drawn(tmp_path, monkeypatch):

@@ -1,0 +1,109 @@
+"""Time and memory of a training step with binary units over the same network with ReLU."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import estimlab as el
+from benchmarks.timing import seconds
+from estimlab.training.noise import row_keys
+from estimlab.training.recipes.base import Recipe
+from estimlab.training.trainee import Trainee, run
+
+TIME_BAR, MEMORY_BAR = 1.15, 1.25
+
+
+class Rectified(nn.Module):
+    """The trainee's network with ReLU in the place of its units."""
+
+    def __init__(self, trainee: Trainee):
+        super().__init__()
+        self.network, self.objective, self.sites = trainee.network, trainee.objective, len(trainee.sites)
+
+    def forward(self, inputs: Tensor, targets: Tensor, rows: Tensor) -> Tensor:
+        """The objective per example; ``rows`` are not read."""
+        kind = inputs.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else inputs.dtype
+        return self.objective(run(self.network, inputs, self.sites, lambda k, a: torch.relu(a).to(dtype)), targets)
+
+
+@dataclass(eq=False)
+class Step:
+    """Forward, backward and optimiser of one kind of network on a fixed batch of noise images."""
+
+    recipe: Recipe
+    estimator: el.Estimator | None
+    device: str = "cuda"
+    compiled: bool = True
+
+    def __post_init__(self) -> None:
+        gpu = self.device == "cuda"
+        torch.manual_seed(0)
+        shape = torch.Size((3, 32, 32))
+        network = self.recipe.network(shape).to(self.device)
+        self.inputs = torch.randn(self.recipe.batch_size, *shape, device=self.device)
+        if gpu:
+            network = network.to(memory_format=torch.channels_last)
+            self.inputs = self.inputs.contiguous(memory_format=torch.channels_last)
+        self.targets = torch.arange(self.recipe.batch_size, device=self.device) % 10
+        trainee = Trainee(network, self.estimator or el.StraightThrough(), el.CrossEntropy(), self.inputs, self.targets)
+        module = trainee if self.estimator else Rectified(trainee)
+        self.losses: Any = torch.compile(module) if self.compiled else module
+        self.optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=gpu)
+        self.number = 0
+
+    def __call__(self) -> None:
+        """One step."""
+        rows = row_keys(0, self.number, torch.arange(len(self.inputs), device=self.device))
+        self.number += 1
+        with torch.autocast(self.device, torch.bfloat16):
+            loss = self.losses(self.inputs, self.targets, rows).float().mean()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+
+
+def step_time(
+    recipe: Recipe, estimator: el.Estimator, device: str = "cuda", steps: int = 20, rounds: int = 15
+) -> dict[str, Any]:
+    """Seconds per step of both, in turn, and the median of their ratios."""
+    ours, relu = (Step(recipe, one, device, device == "cuda") for one in (estimator, None))
+
+    def several(step: Step) -> float:
+        return seconds(lambda: [step() for _ in range(steps)]) / steps
+
+    several(ours), several(relu)  # compile, and choose kernels
+    pairs = [(several(ours), several(relu)) for _ in range(rounds)]
+    ratio = statistics.median(a / b for a, b in pairs)
+    fastest = min(a for a, _ in pairs)
+    return {
+        "ratio": ratio,
+        "bar": TIME_BAR,
+        "holds": ratio <= TIME_BAR,
+        "seconds": fastest,
+        "seconds_relu": min(b for _, b in pairs),
+        "images_per_second": recipe.batch_size / fastest,
+        "ratios": [a / b for a, b in pairs],
+    }
+
+
+def peak_memory(recipe: Recipe, estimator: el.Estimator) -> dict[str, Any]:
+    """Peak bytes of a step of both, parameters and optimiser counted."""
+    found = {}
+    for name, one in (("units", estimator), ("relu", None)):
+        torch.cuda.empty_cache()
+        step = Step(recipe, one)
+        for _ in range(3):
+            step()
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        torch.cuda.synchronize()
+        found[name] = torch.cuda.max_memory_allocated()
+        del step
+    ratio = found["units"] / found["relu"]
+    return {"ratio": ratio, "bar": MEMORY_BAR, "holds": ratio <= MEMORY_BAR, "bytes": found}
