@@ -1,18 +1,38 @@
-"""The README's tables, made from the classes: `python tests/readme_tables.py` writes them, a test compares them."""
+"""The README's tables, made from the classes and from studies: this script writes them, a test compares them."""
 
 import re
 from pathlib import Path
 
 from estimlab.listing import listing
+from estimlab.results.study import load_study
+from estimlab.results.table import read_table
 
 README = Path(__file__).parents[1] / "README.md"
-KINDS = ("estimators", "problems")
+KINDS = ("studies", "estimators", "problems", "claims")
 
 
 def markdown(kind):
-    header, lines = listing(kind)
+    header, lines = {"claims": claims, "studies": studies}.get(kind, lambda: listing(kind))()
     rows = [header, ["---"] * len(header), *lines]
     return "\n".join("| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows)
+
+
+def claims():
+    """What `estimlab run claims` shows, from the committed table."""
+    study = load_study(README.parent / "studies" / "claims.py")
+    ((_, table),) = study.module.summary(read_table(study.table_path(smoke=False)))
+    return list(table.columns), table.to_numpy().tolist()
+
+
+def studies():
+    """The question of every study, and its caption where it has a figure."""
+    found = [(path.stem, load_study(path).study.question) for path in sorted((README.parent / "studies").glob("*.py"))]
+    return ["study", "question"], [[_linked(name), question] for name, question in found]
+
+
+def _linked(name):
+    captions = sorted((README.parent / "figures" / "out").glob(f"{name}*.md"))
+    return f"[{name}]({captions[0].relative_to(README.parent)})" if captions else name
 
 
 def with_tables(text):

@@ -1,5 +1,6 @@
 """The README's code runs as printed, and its tables are those of the classes."""
 
+import os
 import re
 import subprocess
 import sys
@@ -12,19 +13,23 @@ from readme_tables import README, with_tables
 import estimlab as el
 
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
-OWN = next(block for block in BLOCKS if block.startswith("# softened.py"))
+FILES = {block[2:].partition("\n")[0]: block for block in BLOCKS if re.match(r"# \w+\.py\n", block)}
+OWN = FILES["softened.py"]
+
+
+def run_python(*arguments, cwd):
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    return subprocess.run([sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True)
 
 
 def run_cli(*arguments, cwd):
-    command = [sys.executable, "-m", "estimlab.cli", *arguments]
-    environment = {**__import__("os").environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    return run_python("-m", "estimlab.cli", *arguments, cwd=cwd)
 
 
 def test_python_blocks_run_one_after_the_other(capsys):
     names = {}
     for block in BLOCKS:
-        if block != OWN:
+        if block not in FILES.values():
             exec(compile(block, "README.md", "exec"), names)
     assert "relative_bias" in capsys.readouterr().out
     assert names["truth"].exact
@@ -60,12 +65,37 @@ def test_an_own_estimator_is_swept(own_file):
 
 
 def test_a_false_claim_is_refuted(own_file):
-    claimed = OWN.replace("    width: float", "    exact_degree: ClassVar[float] = 1\n    width: float")
-    claim = f"from typing import ClassVar\n{claimed}"
-    (own_file / "boastful.py").write_text(claim)
+    (own_file / "boastful.py").write_text(OWN.replace("exact_degree: ClassVar[float] = 0", "exact_degree = 1"))
     done = run_cli("check", "boastful.py:Softened", cwd=own_file)
     assert done.returncode == 1
     assert "refuted" in done.stdout
+
+
+@pytest.fixture
+def doubled(tmp_path):
+    for name in ("doubled.py", "test_doubled.py"):
+        (tmp_path / name).write_text(FILES[name])
+    return tmp_path
+
+
+def test_a_mistake_is_found_as_printed(doubled):
+    done = run_cli("check", "doubled.py:Doubled", cwd=doubled)
+    assert done.returncode == 1, done.stderr
+    (printed,) = re.findall(r"^exact within one layer, degree 1 .*$", README.read_text(), re.MULTILINE)
+    found = [re.sub(r" +", " ", line.strip("│ ")) for line in done.stdout.splitlines()]
+    assert printed in found
+    program = done.stdout.partition("This shows it:\n")[2].partition("\nrefuted")[0]
+    shown = run_python("-c", program, cwd=doubled)
+    assert shown.returncode == 0, shown.stderr
+    mean, truth = map(float, re.findall(r"tensor\(\[([^]]*)\]", shown.stdout))
+    assert mean == pytest.approx(2 * truth, rel=1e-3)
+
+
+def test_the_mistake_fails_one_item_of_a_test_suite(doubled):
+    done = run_python("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_doubled.py", cwd=doubled)
+    assert done.returncode == 1, done.stdout
+    assert re.search(r"\n1 failed, \d\d passed", done.stdout), done.stdout
+    assert "FAILED test_doubled.py::test_doubled[Doubled()-exact within one layer, degree 1]" in done.stdout
 
 
 def test_tables_are_up_to_date():
