@@ -245,14 +245,18 @@ class QuadratureNoise(Noise):
         self.rules, self.digits = rules, digits
 
     def _uniform(self, key: Key, probability: Tensor, cuts: Sequence[Tensor], degree: float) -> Tensor:
-        rule, digit = self.rules[key], self.digits[key]
+        uniform, width, weight = self._node(key, self.digits[key], cuts)
+        self.weight = self.weight * (width * weight).prod()
+        return uniform
+
+    def _node(self, key: Key, digit: Tensor, cuts: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """The uniform at a digit, the width of its interval, and the weight of its node within the interval."""
+        rule, edges = self.rules[key], interval_edges(cuts)
         interval = torch.div(digit, len(rule.nodes), rounding_mode="floor")
         node = digit % len(rule.nodes)
-        edges = interval_edges(cuts)
         low = edges.gather(0, interval[None])[0]
         high = edges.gather(0, interval[None] + 1)[0]
-        self.weight = self.weight * ((high - low) * rule.weights.to(probability)[node]).prod()
-        return node_between(low, high, rule.nodes.to(probability)[node])
+        return node_between(low, high, rule.nodes.to(low)[node]), high - low, rule.weights.to(low)[node]
 
 
 def interval_edges(cuts: Sequence[Tensor]) -> Float[Tensor, "edges *shape"]:

@@ -83,7 +83,16 @@ def restricted(measured: Measurement, prefixes: tuple[str, ...]) -> Measurement:
     names = [name for name in measured.mean if name.startswith(prefixes)]
     parts = (measured.mean, measured.variance, measured.reference, measured.reference_stderr)
     mean, variance, reference, stderr = ({name: part[name] for name in names} for part in parts)
-    return replace(measured, mean=mean, variance=variance, reference=reference, reference_stderr=stderr)
+    layers = {layer: tuple(name for name in blocks if name in mean) for layer, blocks in measured.layers.items()}
+    layers = {layer: blocks for layer, blocks in layers.items() if blocks}
+    return replace(measured, mean=mean, variance=variance, reference=reference, reference_stderr=stderr, layers=layers)
+
+
+def light(measured: Measurement) -> Measurement | None:
+    """The layers whose draws are not heavy-tailed: a gate trusts standard errors, which promise too much elsewhere."""
+    heavy = measured.heavy_tailed()
+    names = tuple(name for layer, blocks in measured.layers.items() if not heavy[layer] for name in blocks)
+    return restricted(measured, names) if names else None
 
 
 def mean_stderr(measured: Measurement) -> Float[Tensor, " coordinates"]:

@@ -82,5 +82,9 @@ class Refuted(Found):
     """The claim fails."""
 
 
+class Unused(Found):
+    """Nothing that the estimator declares is used here, so there is nothing to hold."""
+
+
 class Undecided(Found):
     """The check does not reach the claim, or sampling found nothing against it."""

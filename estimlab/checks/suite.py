@@ -8,7 +8,7 @@ from functools import partial
 
 from estimlab.checks import contract, expectation, faults, moments, null_extension
 from estimlab.checks.draws import crash
-from estimlab.checks.report import CheckReport, Refuted, Row, Undecided
+from estimlab.checks.report import CheckReport, Refuted, Row, Undecided, Unused
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator, HardForward
 
@@ -29,7 +29,7 @@ class Check:
 
     Attributes:
         claim: its name.
-        judge: returns what holds, or raises ``Refuted`` or ``Undecided``; any other error refutes.
+        judge: returns what holds, or raises ``Refuted``, ``Undecided`` or ``Unused``; any other error refutes.
         claimed: whether an estimator claims it.
         otherwise: what is said where it does not.
         fault: whether its failure makes all later checks meaningless.
@@ -47,6 +47,8 @@ class Check:
             if not self.claimed(estimator):
                 return Row(self.claim, "not claimed", self.otherwise(estimator))
             return Row(self.claim, "holds", self.judge(estimator))
+        except Unused as found:
+            return Row(self.claim, "not claimed", found.detail)
         except Undecided as found:
             return Row(self.claim, "undecided", found.detail, found.z, found.effect, found.snippet)
         except Refuted as found:

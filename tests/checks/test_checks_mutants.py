@@ -1,6 +1,5 @@
 """Every mutant is rejected, by the check that is meant for it, with a program that runs."""
 
-import dataclasses
 import functools
 import json
 import os
@@ -8,10 +7,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import ClassVar
 
 import mutants
 import pytest
+from mutants.bases import Density
+from mutants.moments import Jittered, Tangled
 
 import estimlab as el
 import estimlab.estimators
@@ -35,23 +35,22 @@ def test_a_mutant_is_refuted_by_the_check_meant_for_it(name):
     json.dumps(report.as_dict(), allow_nan=False)
 
 
-BY_QUADRATURE = [name for name, (_, claim, said) in mutants.MUTANTS.items() if "degree" in claim and "z =" not in said]
+BY_INTEGRALS = [name for name, (_, claim, said) in mutants.MUTANTS.items() if "degree" in claim and "z =" not in said]
 
 
-@pytest.mark.parametrize("name", BY_QUADRATURE)
+@pytest.mark.parametrize("name", BY_INTEGRALS)
 def test_the_printed_program_shows_the_bias(name):
     estimator, claim, _ = mutants.MUTANTS[name]
     (row,) = (row for row in report_of(name).rows if row.claim == claim)
     names = {}
     exec(compile(row.snippet, "snippet", "exec"), names)
     assert names["estimator"] == estimator
-    measured = names["measured"]
-    mean, truth = (measured.mean["stages.0.logits"], measured.reference["stages.0.logits"])
+    mean, truth = names["mean"]["stages.0.logits"], names["truth"]
     assert float((mean - truth).norm() / truth.norm()) == pytest.approx(row.effect, rel=1e-9)
-    assert row.effect > 0.01
+    assert row.effect > 0.005
 
 
-def test_no_estimator_of_the_catalogue_is_refuted():
+def test_every_estimator_of_the_catalogue_holds():
     """In processes without executed annotations, as a user runs it."""
     command = [sys.executable, "-m", "estimlab.cli", "check", "--all", "--json"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -59,35 +58,27 @@ def test_no_estimator_of_the_catalogue_is_refuted():
     reports = {report["name"]: report for report in json.loads(done.stdout)}
     assert list(reports) == [cls.name for cls in estimlab.estimators.catalogue()]
     rows = [(name, row) for name, report in reports.items() for row in report["claims"]]
-    open_claims = {(name, row["claim"]) for name, row in rows if row["verdict"] == "undecided"}
-    assert all(report["passed"] for report in reports.values())
-    assert open_claims == {("gumbel_rao", "exact moments")}
-    assert done.returncode == 2
+    assert [(name, row) for name, row in rows if row["verdict"] in ("refuted", "undecided")] == []
+    assert {report["verdict"] for report in reports.values()} == {"holds"}
+    assert done.returncode == 0
     assert max(report["seconds"] for report in reports.values()) < 60
 
 
 def test_what_sampling_does_not_reject_stays_undecided():
-    """The mean of six straight-through draws by six channels each: right, and out of the reach of quadrature."""
-    right = el.Average(el.STGumbelSoftmax(0.05), draws=6)
-    report = el.check_estimator(Modest(right), strict=False)
+    """The right mean, of ten uniforms that all interact: out of the reach of every integral."""
+    report = el.check_estimator(Tangled(1.0), strict=False)
     assert report.passed
+    assert (report.verdict, report.exit_code) == ("undecided", 2)
     (row,) = (row for row in report.rows if row.claim.endswith("degree 1"))
     assert row.verdict == "undecided"
     assert "would be seen" in row.detail
 
 
-@dataclasses.dataclass(frozen=True)
-class Modest(el.Estimator):
-    """Claims that linear objectives are exact, by default."""
-
-    draws_states: ClassVar[bool] = False
-    estimator: el.Estimator
-
-    def cost(self, depth):
-        return self.estimator.cost(depth)
-
-    def surrogate(self, problem, noise):
-        return self.estimator.surrogate(problem, noise)
+def test_a_factor_of_ten_uniforms_is_decided():
+    report = el.check_estimator(Jittered(1.0), strict=False)
+    assert (report.verdict, report.exit_code) == ("holds", 0)
+    (row,) = (row for row in report.rows if row.claim == "exact moments")
+    assert (row.verdict, "derivative_moments" in row.detail) == ("not claimed", True)  # it refuses them
 
 
 @el.parametrize_with_checks([el.ZGR, el.Reinforce(0.3)])
@@ -96,7 +87,7 @@ def test_parametrized(estimator, check):
 
 
 def test_items_have_readable_names_and_fail_with_the_program():
-    mark = el.parametrize_with_checks([mutants.Density(2.0)]).mark
+    mark = el.parametrize_with_checks([Density(2.0)]).mark
     items = {item.id: item.values for item in mark.args[1]}
     assert "Density(factor=2.0)-exact within one layer, degree 1" in items
     assert not any("degree 2" in name for name in items)  # not claimed
