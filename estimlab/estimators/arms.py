@@ -12,7 +12,7 @@ from torch import Tensor
 
 from estimlab.estimators.arm import Antithetic, Twins
 from estimlab.estimators.rollout import check_count
-from estimlab.model.units import NoiseLaw
+from estimlab.model.units import NoiseLaw, PerUnit
 from estimlab.randomness import Noise
 
 
@@ -75,7 +75,7 @@ class ARMS(Antithetic):
         return [(bit, (mean - bit.to(a.dtype)) * factor) for bit in bits[1:]]
 
 
-def next_is_rare(rare: Float[Tensor, "*shape"], samples: int) -> list[Float[Tensor, "..."]]:
+def next_is_rare(rare: PerUnit, samples: int) -> list[Float[Tensor, "..."]]:
     r"""Probability that sample i + 1 is rare given that j of the first i are, for i = 1 .. samples - 1.
 
     A tensor (i + 1, \*shape) over j for each i. With ``q(j, c)`` the probability that j given samples are rare and c

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from estimlab.errors import EstimlabError
 from estimlab.model.problem import Problem
-from estimlab.model.units import BinaryUnits, NoiseLaw
+from estimlab.model.units import BinaryUnits, NoiseLaw, PerUnit
 from estimlab.randomness import Noise, interval_edges, node_between, tanh_sinh
 
 
@@ -93,16 +93,14 @@ class ActivationEstimator(Estimator):
         return 0
 
     @abc.abstractmethod
-    def activate(
-        self, a: Float[Tensor, "*shape"], uniform: Float[Tensor, "..."], units: BinaryUnits
-    ) -> Float[Tensor, "*shape"]:
+    def activate(self, a: PerUnit, uniform: Float[Tensor, "..."], units: BinaryUnits) -> PerUnit:
         """The states (or relaxed states), differentiable by the estimator's rule.
 
         ``uniform`` has the shape of ``a``; where there are extra channels they are stacked in front, (1 + extra
         channels, \\*shape), the one that decides the state first.
         """
 
-    def kinks(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> list[Float[Tensor, "*shape"]]:
+    def kinks(self, a: PerUnit, law: NoiseLaw) -> list[PerUnit]:
         """Uniforms, beside P(high), at which the state or its derivative jumps or has a kink; none by default.
 
         Of the extra channels where there are any: the first one then decides the state and nothing else.
@@ -139,13 +137,7 @@ class HardForward(ActivationEstimator):
     reads_uniform: ClassVar[bool] = False
 
     @abc.abstractmethod
-    def derivative(
-        self,
-        a: Float[Tensor, "*shape"],
-        bit: Float[Tensor, "*shape"],
-        uniform: Float[Tensor, "..."],
-        law: NoiseLaw,
-    ) -> Float[Tensor, "*shape"]:
+    def derivative(self, a: PerUnit, bit: PerUnit, uniform: Float[Tensor, "..."], law: NoiseLaw) -> PerUnit:
         """The factor that stands for ``d bit / d a`` (0/1 coding); the framework multiplies it by ``high - low``.
 
         Args:
@@ -156,9 +148,7 @@ class HardForward(ActivationEstimator):
             law: noise law of the units.
         """
 
-    def activate(
-        self, a: Float[Tensor, "*shape"], uniform: Float[Tensor, "..."], units: BinaryUnits
-    ) -> Float[Tensor, "*shape"]:
+    def activate(self, a: PerUnit, uniform: Float[Tensor, "..."], units: BinaryUnits) -> PerUnit:
         """The drawn states, with the factor in place of their derivative."""
         decides, reads = (uniform[0], uniform[1:]) if self.extra_channels else (uniform, uniform)
         bit = (decides < units.law.cdf(a.detach())).to(a.dtype)
@@ -171,7 +161,7 @@ class HardForward(ActivationEstimator):
         return replace_derivative(a, units.state(bit), units.gap * factor)
 
     def derivative_moments(
-        self, a: Float[Tensor, "*shape"], law: NoiseLaw
+        self, a: PerUnit, law: NoiseLaw
     ) -> tuple[Float[Tensor, "2 *shape"], Float[Tensor, "2 *shape"]]:
         """Mean and second moment of the factor given the bit, for bit 0 and bit 1.
 
@@ -220,7 +210,7 @@ def replace_derivative(a: Tensor, state: Tensor, factor: Tensor) -> Tensor:
     return _ReplaceDerivative.apply(a, state, factor)
 
 
-def drawn_side(a: Float[Tensor, "*shape"], bit: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+def drawn_side(a: PerUnit, bit: PerUnit) -> PerUnit:
     """``a`` where the bit is 1 and ``-a`` where it is 0, as F of it is the probability of the drawn state.
 
     By a product: choosing by a mask without pattern costs several passes over memory.

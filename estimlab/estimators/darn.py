@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.iw_st import ImportanceWeightedST
-from estimlab.model.units import NoiseLaw
+from estimlab.model.units import NoiseLaw, PerUnit
 
 
 @final
@@ -41,6 +39,6 @@ class DARN(ImportanceWeightedST):
         if self.xbar != 0.5:
             object.__setattr__(self, "exact_degree", 1)  # only the midpoint makes quadratics exact
 
-    def high_weight(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> Float[Tensor, "*shape"]:
+    def high_weight(self, a: PerUnit, law: NoiseLaw) -> PerUnit:
         """``1 - xbar``."""
         return law.cdf(-a) if isinstance(self.xbar, str) else torch.full_like(a, 1 - self.xbar)

@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from jaxtyping import Float
-from torch import Tensor
-
 from estimlab.estimators.base import RelaxedForward, drawn_side, replace_derivative
-from estimlab.model.units import BinaryUnits
+from estimlab.model.units import BinaryUnits, PerUnit
 
 
 @final
@@ -39,9 +36,7 @@ class FouST(RelaxedForward):
 
     importance_weighted: bool = True
 
-    def activate(
-        self, a: Float[Tensor, "*shape"], uniform: Float[Tensor, "*shape"], units: BinaryUnits
-    ) -> Float[Tensor, "*shape"]:
+    def activate(self, a: PerUnit, uniform: PerUnit, units: BinaryUnits) -> PerUnit:
         """The scaled states."""
         fixed, law = a.detach(), units.law
         bit = (uniform < law.cdf(fixed)).to(a.dtype)

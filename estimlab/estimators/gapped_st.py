@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import HardForward, drawn_side
 from estimlab.estimators.relaxation import check_temperature
-from estimlab.model.units import NoiseLaw
+from estimlab.model.units import NoiseLaw, PerUnit
 
 
 @final
@@ -47,13 +46,7 @@ class GappedST(HardForward):
         if not (number or self.gap == "probability"):
             raise EstimlabError(f"GappedST(gap={self.gap!r}): give a positive number (1 is usual) or 'probability'.")
 
-    def derivative(
-        self,
-        a: Float[Tensor, "*shape"],
-        bit: Float[Tensor, "*shape"],
-        uniform: Float[Tensor, "*shape"],
-        law: NoiseLaw,
-    ) -> Float[Tensor, "*shape"]:
+    def derivative(self, a: PerUnit, bit: PerUnit, uniform: PerUnit, law: NoiseLaw) -> PerUnit:
         """The relaxation's derivative at the moved pre-activation."""
         side = drawn_side(a, bit)
         moved = side.clamp(min=self._gap(side, law))

@@ -13,7 +13,7 @@ from torch import Tensor
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import HardForward
 from estimlab.estimators.relaxation import check_temperature, relaxation_kinks, slope_moments
-from estimlab.model.units import Gaussian, NoiseLaw
+from estimlab.model.units import Gaussian, NoiseLaw, PerUnit
 
 
 @final
@@ -53,26 +53,20 @@ class GumbelRao(HardForward):
         """One per sample."""
         return self.samples
 
-    def kinks(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> list[Float[Tensor, "*shape"]]:
+    def kinks(self, a: PerUnit, law: NoiseLaw) -> list[PerUnit]:
         """Those of the relaxation, in the uniforms that are scaled to the drawn side."""
         sides = [(side, law.cdf(side)) for side in (a, -a)]
         cuts = [(cut, p) for side, p in sides for cut in relaxation_kinks(side, law, self.temperature)]
         return [torch.where(cut < p, cut / p, 1) for cut, p in cuts]
 
-    def derivative(
-        self,
-        a: Float[Tensor, "*shape"],
-        bit: Float[Tensor, "*shape"],
-        uniform: Float[Tensor, "samples *shape"],
-        law: NoiseLaw,
-    ) -> Float[Tensor, "*shape"]:
+    def derivative(self, a: PerUnit, bit: PerUnit, uniform: Float[Tensor, "samples *shape"], law: NoiseLaw) -> PerUnit:
         """The mean over the samples; the noise of the low state at a is minus that of the high state at -a."""
         side = torch.where(bit > 0.5, a, -a)
         noise = law.quantile(law.cdf(side) * uniform)
         return (law.density((side - noise) / self.temperature) / self.temperature).mean(0)
 
     def derivative_moments(
-        self, a: Float[Tensor, "*shape"], law: NoiseLaw
+        self, a: PerUnit, law: NoiseLaw
     ) -> tuple[Float[Tensor, "2 *shape"], Float[Tensor, "2 *shape"]]:
         """The mean of one sample, and its variance divided by K: no sampling."""
         mean, second = slope_moments(torch.stack((-a, a)), law, self.temperature)
@@ -107,13 +101,7 @@ class AnalyticGumbelRao(HardForward):
     def __post_init__(self) -> None:
         check_temperature("AnalyticGumbelRao", self.temperature)
 
-    def derivative(
-        self,
-        a: Float[Tensor, "*shape"],
-        bit: Float[Tensor, "*shape"],
-        uniform: Float[Tensor, "*shape"],
-        law: NoiseLaw,
-    ) -> Float[Tensor, "*shape"]:
+    def derivative(self, a: PerUnit, bit: PerUnit, uniform: PerUnit, law: NoiseLaw) -> PerUnit:
         """``A_b / P(b)``."""
         side = torch.where(bit > 0.5, a, -a)
         if isinstance(law, Gaussian):

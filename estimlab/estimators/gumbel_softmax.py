@@ -16,7 +16,7 @@ from torch import Tensor
 
 from estimlab.estimators.base import HardForward, RelaxedForward
 from estimlab.estimators.relaxation import check_temperature, relaxation_kinks, slope_moments
-from estimlab.model.units import BinaryUnits, NoiseLaw
+from estimlab.model.units import BinaryUnits, NoiseLaw, PerUnit
 
 
 @final
@@ -40,13 +40,11 @@ class GumbelSoftmax(RelaxedForward):
     def __post_init__(self) -> None:
         check_temperature("GumbelSoftmax", self.temperature)
 
-    def kinks(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> list[Float[Tensor, "*shape"]]:
+    def kinks(self, a: PerUnit, law: NoiseLaw) -> list[PerUnit]:
         """Those of the relaxation."""
         return relaxation_kinks(a, law, self.temperature)
 
-    def activate(
-        self, a: Float[Tensor, "*shape"], uniform: Float[Tensor, "*shape"], units: BinaryUnits
-    ) -> Float[Tensor, "*shape"]:
+    def activate(self, a: PerUnit, uniform: PerUnit, units: BinaryUnits) -> PerUnit:
         """The relaxed states."""
         return units.state(units.law.cdf((a - units.law.quantile(uniform)) / self.temperature))
 
@@ -78,22 +76,16 @@ class STGumbelSoftmax(HardForward):
     def __post_init__(self) -> None:
         check_temperature("STGumbelSoftmax", self.temperature)
 
-    def kinks(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> list[Float[Tensor, "*shape"]]:
+    def kinks(self, a: PerUnit, law: NoiseLaw) -> list[PerUnit]:
         """Those of the relaxation."""
         return relaxation_kinks(a, law, self.temperature)
 
-    def derivative(
-        self,
-        a: Float[Tensor, "*shape"],
-        bit: Float[Tensor, "*shape"],
-        uniform: Float[Tensor, "*shape"],
-        law: NoiseLaw,
-    ) -> Float[Tensor, "*shape"]:
+    def derivative(self, a: PerUnit, bit: PerUnit, uniform: PerUnit, law: NoiseLaw) -> PerUnit:
         """The relaxation's derivative at the noise that decided the state."""
         return law.density((a - law.quantile(uniform)) / self.temperature) / self.temperature
 
     def derivative_moments(
-        self, a: Float[Tensor, "*shape"], law: NoiseLaw
+        self, a: PerUnit, law: NoiseLaw
     ) -> tuple[Float[Tensor, "2 *shape"], Float[Tensor, "2 *shape"]]:
         """By a quadrature that keeps its digits at small temperatures."""
         return slope_moments(torch.stack((-a, a)), law, self.temperature)

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import HardForward, drawn_side
-from estimlab.model.units import NoiseLaw
+from estimlab.model.units import NoiseLaw, PerUnit
 
 
 @dataclass(frozen=True)
@@ -33,16 +31,10 @@ class ImportanceWeightedST(HardForward):
     symmetric: ClassVar[bool] = False
 
     @abc.abstractmethod
-    def high_weight(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> Float[Tensor, "*shape"]:
+    def high_weight(self, a: PerUnit, law: NoiseLaw) -> PerUnit:
         """p1 as a function of the pre-activation."""
 
-    def derivative(
-        self,
-        a: Float[Tensor, "*shape"],
-        bit: Float[Tensor, "*shape"],
-        uniform: Float[Tensor, "*shape"],
-        law: NoiseLaw,
-    ) -> Float[Tensor, "*shape"]:
+    def derivative(self, a: PerUnit, bit: PerUnit, uniform: PerUnit, law: NoiseLaw) -> PerUnit:
         """The weighted factor; ``F'/p`` and ``F'/(1-p)`` are formed as scores, which stay finite."""
         side = drawn_side(a, bit)
         if self.symmetric:
@@ -65,7 +57,7 @@ class ZGR(ImportanceWeightedST):
     exact_degree: ClassVar[float] = 2
     symmetric: ClassVar[bool] = True
 
-    def high_weight(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> Float[Tensor, "*shape"]:
+    def high_weight(self, a: PerUnit, law: NoiseLaw) -> PerUnit:
         """One half."""
         return torch.full_like(a, 0.5)
 
@@ -90,7 +82,7 @@ class MVE(ImportanceWeightedST):
         if not (math.isfinite(self.t) and self.t >= 0):
             raise EstimlabError(f"MVE(t={self.t!r}): t must be a finite number >= 0; t = 0 is ST, large t is ZGR.")
 
-    def high_weight(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> Float[Tensor, "*shape"]:
+    def high_weight(self, a: PerUnit, law: NoiseLaw) -> PerUnit:
         """p1 of the trade-off."""
         p = law.cdf(a)
         pq = p * (1 - p)  # where this loses digits, p1 = p to rounding
@@ -108,7 +100,7 @@ class HighWeight(abc.ABC):
     symmetric: ClassVar[bool] = False
 
     @abc.abstractmethod
-    def __call__(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> Float[Tensor, "*shape"]:
+    def __call__(self, a: PerUnit, law: NoiseLaw) -> PerUnit:
         """p1 at the pre-activation."""
 
 
@@ -123,7 +115,7 @@ class ConstantWeight(HighWeight):
         if not 0 <= self.value <= 1:
             raise EstimlabError(f"ConstantWeight(value={self.value!r}): p1 is a probability, between 0 and 1.")
 
-    def __call__(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> Float[Tensor, "*shape"]:
+    def __call__(self, a: PerUnit, law: NoiseLaw) -> PerUnit:
         """The constant."""
         return torch.full_like(a, self.value)
 
@@ -137,7 +129,7 @@ class PowerWeight(HighWeight):
 
     alpha: float = 0.5
 
-    def __call__(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> Float[Tensor, "*shape"]:
+    def __call__(self, a: PerUnit, law: NoiseLaw) -> PerUnit:
         """The tempered probability."""
         return torch.sigmoid((1 - self.alpha) * law.log_odds(a))
 
@@ -164,6 +156,6 @@ class IWST(ImportanceWeightedST):
             )
         object.__setattr__(self, "symmetric", self.p1.symmetric)
 
-    def high_weight(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> Float[Tensor, "*shape"]:
+    def high_weight(self, a: PerUnit, law: NoiseLaw) -> PerUnit:
         """What ``p1`` says."""
         return self.p1(a, law)

@@ -15,7 +15,7 @@ from torch.nn import functional
 from estimlab.estimators.base import Estimator, RelaxedForward
 from estimlab.estimators.chains import linear_stages
 from estimlab.model.problem import Problem
-from estimlab.model.units import BinaryUnits, NoiseLaw
+from estimlab.model.units import BinaryUnits, NoiseLaw, PerUnit
 from estimlab.randomness import Noise, tanh_sinh
 
 PSA_CODE = "Shekhovtsov, Yanush & Flach 2020, arXiv 2006.03143"
@@ -37,9 +37,7 @@ class MeanField(RelaxedForward):
     deterministic: ClassVar[bool] = True
     reads_uniform: ClassVar[bool] = False
 
-    def activate(
-        self, a: Float[Tensor, "*shape"], uniform: Float[Tensor, "*shape"], units: BinaryUnits
-    ) -> Float[Tensor, "*shape"]:
+    def activate(self, a: PerUnit, uniform: PerUnit, units: BinaryUnits) -> PerUnit:
         """The mean states; the uniforms are not read."""
         return units.state(units.law.cdf(a))
 
@@ -60,9 +58,7 @@ class MomentPass(Estimator):
     degree: ClassVar[float]
 
     @abc.abstractmethod
-    def argument(
-        self, a: Float[Tensor, "*shape"], v: Float[Tensor, "*shape"], u: Float[Tensor, "*shape"], law: NoiseLaw
-    ) -> Float[Tensor, "*shape"]:
+    def argument(self, a: PerUnit, v: PerUnit, u: PerUnit, law: NoiseLaw) -> PerUnit:
         """z, from mean a and variance v of the pre-activations and the site's uniforms u."""
 
     def surrogate(self, problem: Problem, noise: Noise) -> Float[Tensor, " batch"]:
@@ -98,9 +94,7 @@ class MomentPropagation(MomentPass):
     deterministic: ClassVar[bool] = True
     degree: ClassVar[float] = 0
 
-    def argument(
-        self, a: Float[Tensor, "*shape"], v: Float[Tensor, "*shape"], u: Float[Tensor, "*shape"], law: NoiseLaw
-    ) -> Float[Tensor, "*shape"]:
+    def argument(self, a: PerUnit, v: PerUnit, u: PerUnit, law: NoiseLaw) -> PerUnit:
         """The mean, shrunk by the variance; the uniforms are not read."""
         rule = tanh_sinh()
         noise_variance = float(
@@ -123,9 +117,7 @@ class LocalReparametrization(MomentPass):
     degree: ClassVar[float] = math.inf
     reads_uniform: ClassVar[bool] = True
 
-    def argument(
-        self, a: Float[Tensor, "*shape"], v: Float[Tensor, "*shape"], u: Float[Tensor, "*shape"], law: NoiseLaw
-    ) -> Float[Tensor, "*shape"]:
+    def argument(self, a: PerUnit, v: PerUnit, u: PerUnit, law: NoiseLaw) -> PerUnit:
         """A Gaussian draw."""
         varies = v > 0  # the root of zero has an infinite derivative, and infinity times zero is NaN
         return a + torch.where(varies, torch.sqrt(torch.where(varies, v, 1)), 0) * torch.special.ndtri(u)

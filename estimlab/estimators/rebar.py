@@ -18,7 +18,7 @@ from estimlab.estimators.base import Cost, Estimator
 from estimlab.estimators.relaxation import check_temperature, relaxation_kinks
 from estimlab.estimators.rollout import Layer, rollout
 from estimlab.model.problem import Problem
-from estimlab.model.units import NoiseLaw
+from estimlab.model.units import NoiseLaw, PerUnit
 from estimlab.randomness import Noise
 
 Coupling = Literal["independent", "common"]
@@ -119,12 +119,12 @@ class ConditionalControl(Estimator):
         return problem.value(network.output(carry))
 
 
-def free(a: Float[Tensor, "*shape"], layer: Layer) -> Float[Tensor, "*shape"]:
+def free(a: PerUnit, layer: Layer) -> PerUnit:
     """z: the noise that decided the state."""
     return a - layer.law.quantile(layer.uniform)
 
 
-def conditional(a: Float[Tensor, "*shape"], layer: Layer, v: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+def conditional(a: PerUnit, layer: Layer, v: PerUnit) -> PerUnit:
     """z~: noise given the state, its quantile taken in the tail on the state's side, which loses no digits."""
     return a - layer.towards(layer.law.quantile(v * layer.law.cdf(layer.towards(a))))
 

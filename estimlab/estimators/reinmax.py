@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from estimlab.estimators.base import HardForward, drawn_side
 from estimlab.estimators.relaxation import check_temperature
-from estimlab.model.units import NoiseLaw
+from estimlab.model.units import NoiseLaw, PerUnit
 
 
 @final
@@ -42,13 +40,7 @@ class ReinMax(HardForward):
         if self.temperature != 1:
             object.__setattr__(self, "exact_degree", 0)
 
-    def derivative(
-        self,
-        a: Float[Tensor, "*shape"],
-        bit: Float[Tensor, "*shape"],
-        uniform: Float[Tensor, "*shape"],
-        law: NoiseLaw,
-    ) -> Float[Tensor, "*shape"]:
+    def derivative(self, a: PerUnit, bit: PerUnit, uniform: PerUnit, law: NoiseLaw) -> PerUnit:
         """Of the drawn side: with q = 1 - p_tau there, ``2 J = (2 - q) q / 2``, which keeps its digits near 0."""
         side = drawn_side(a, bit)
         other = torch.sigmoid(law.log_odds(side) * (-1 / self.temperature))

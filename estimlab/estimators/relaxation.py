@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import conditional_moments
-from estimlab.model.units import NoiseLaw, Triangular, Uniform
+from estimlab.model.units import NoiseLaw, PerUnit, Triangular, Uniform
 from estimlab.randomness import tanh_sinh
 
 
@@ -30,9 +29,7 @@ def relaxation_kinks(a: Tensor, law: NoiseLaw, temperature: float) -> list[Tenso
     return [law.cdf(a - reach), law.cdf(a + reach), torch.full_like(a, 0.5)]
 
 
-def slope_moments(
-    side: Float[Tensor, "*shape"], law: NoiseLaw, temperature: float
-) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
+def slope_moments(side: PerUnit, law: NoiseLaw, temperature: float) -> tuple[PerUnit, PerUnit]:
     """Mean and second moment of ``zeta_tau'(side - Z)`` given ``Z < side``, by quadrature (our derivation).
 
     ``side`` is ``a`` for the high state and, by symmetry, ``-a`` for the low one. The first moment is the factor

@@ -14,7 +14,7 @@ from torch import Tensor
 from estimlab.errors import EstimlabError
 from estimlab.model.base import Site
 from estimlab.model.problem import Problem
-from estimlab.model.units import NoiseLaw
+from estimlab.model.units import NoiseLaw, PerUnit
 from estimlab.randomness import Noise
 
 Cuts = Callable[[Tensor, NoiseLaw], list[Tensor]]
@@ -34,8 +34,8 @@ class Layer:
 
     site: Site
     carry: Any
-    a: Float[Tensor, "*shape"]
-    uniform: Float[Tensor, "*shape"]
+    a: PerUnit
+    uniform: PerUnit
     bit: Bool[Tensor, "*shape"]
 
     @property
@@ -44,16 +44,16 @@ class Layer:
         return self.site.units.law
 
     @property
-    def state(self) -> Float[Tensor, "*shape"]:
+    def state(self) -> PerUnit:
         """The drawn state."""
         return self.site.units.state(self.bit.to(self.a.dtype))
 
     @property
-    def score(self) -> Float[Tensor, "*shape"]:
+    def score(self) -> PerUnit:
         """``d log P(state) / d a``, per unit."""
         return self.towards(self.law.score(self.towards(self.a.detach())))
 
-    def towards(self, term: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    def towards(self, term: PerUnit) -> PerUnit:
         """The term where the unit is high, and minus the term where it is low."""
         return torch.where(self.bit, term, -term)
 

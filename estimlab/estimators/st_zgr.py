@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from jaxtyping import Float
-from torch import Tensor
-
 from estimlab.errors import EstimlabError
 from estimlab.estimators.iw_st import ImportanceWeightedST
-from estimlab.model.units import NoiseLaw
+from estimlab.model.units import NoiseLaw, PerUnit
 
 
 @final
@@ -37,6 +34,6 @@ class STZGR(ImportanceWeightedST):
                 f"STZGR(mix={self.mix!r}): a share of ZGR between 0 (el.StraightThrough) and 1 (el.ZGR)."
             )
 
-    def high_weight(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> Float[Tensor, "*shape"]:
+    def high_weight(self, a: PerUnit, law: NoiseLaw) -> PerUnit:
         """p1 of the mixture."""
         return (1 - self.mix) * law.cdf(a) + self.mix / 2

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, final, get_args
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import HardForward
-from estimlab.model.units import NoiseLaw
+from estimlab.model.units import NoiseLaw, PerUnit
 
 Proxy = Literal["derived", "identity", "hard_tanh", "tanh", "approx_sign", "sign_swish"]
 _BETA = 5.0  # of SignSwish
@@ -51,13 +49,7 @@ class StraightThrough(HardForward):
         if self.proxy != "derived":
             object.__setattr__(self, "exact_degree", 0)  # a proxy that is not the noise's density claims nothing
 
-    def derivative(
-        self,
-        a: Float[Tensor, "*shape"],
-        bit: Float[Tensor, "*shape"],
-        uniform: Float[Tensor, "*shape"],
-        law: NoiseLaw,
-    ) -> Float[Tensor, "*shape"]:
+    def derivative(self, a: PerUnit, bit: PerUnit, uniform: PerUnit, law: NoiseLaw) -> PerUnit:
         """The proxy at the pre-activation."""
         match self.proxy:
             case "derived":

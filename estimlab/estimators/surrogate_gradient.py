@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, final, get_args
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import ActivationEstimator, replace_derivative
-from estimlab.model.units import BinaryUnits
+from estimlab.model.units import BinaryUnits, PerUnit
 
 Shape = Literal["sigmoid", "atan", "fast_sigmoid", "superspike", "triangle", "boxcar", "gaussian"]
 _SLOPES = {"sigmoid": 25.0, "atan": 2.0, "fast_sigmoid": 25.0, "superspike": 100.0, "gaussian": 2.0}
@@ -56,14 +54,12 @@ class SurrogateGradient(ActivationEstimator):
         if self.slope is not None and not (math.isfinite(self.slope) and self.slope > 0):
             raise EstimlabError(f"SurrogateGradient(slope={self.slope!r}): a positive number, or None for the default.")
 
-    def activate(
-        self, a: Float[Tensor, "*shape"], uniform: Float[Tensor, "*shape"], units: BinaryUnits
-    ) -> Float[Tensor, "*shape"]:
+    def activate(self, a: PerUnit, uniform: PerUnit, units: BinaryUnits) -> PerUnit:
         """The deterministic states; ``uniform`` is not read."""
         fixed = a.detach()
         return replace_derivative(a, units.state((fixed > 0).to(a.dtype)), units.gap * self.bump(fixed))
 
-    def bump(self, a: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    def bump(self, a: PerUnit) -> PerUnit:
         """h(a)."""
         slope = _SLOPES.get(self.shape, 1.0) if self.slope is None else self.slope
         x = slope * a

@@ -18,6 +18,8 @@ from torch.nn import functional
 
 from estimlab.errors import EstimlabError
 
+PerUnit = Float[Tensor, "*shape"]  # a number for each unit: within one call, all of the same shape
+
 
 @dataclass(frozen=True)
 class NoiseLaw(abc.ABC):
@@ -35,31 +37,31 @@ class NoiseLaw(abc.ABC):
                 f"{type(self).__name__}(scale={self.scale!r}): the scale of a noise law must be a positive number."
             )
 
-    def cdf(self, a: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    def cdf(self, a: PerUnit) -> PerUnit:
         """F(a), the probability of the high state."""
         return self._cdf(self._standard(a))
 
-    def log_cdf(self, a: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    def log_cdf(self, a: PerUnit) -> PerUnit:
         """log F(a); minus infinity where the law of bounded support gives probability zero."""
         return self._log_cdf(self._standard(a))
 
-    def density(self, a: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    def density(self, a: PerUnit) -> PerUnit:
         """F'(a), in units of one over the pre-activation."""
         return self._standard(self._density(self._standard(a)))
 
-    def score(self, a: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    def score(self, a: PerUnit) -> PerUnit:
         """F'(a) / F(a), the derivative of log P(high); zero where F(a) is. ``-score(-a)`` is that of log P(low)."""
         return self._standard(self._score(self._standard(a)))
 
-    def log_odds(self, a: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    def log_odds(self, a: PerUnit) -> PerUnit:
         """log F(a) - log F(-a); huge but finite where a law of bounded support is certain."""
         return self._log_odds(self._standard(a))
 
-    def log_odds_slope(self, a: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    def log_odds_slope(self, a: PerUnit) -> PerUnit:
         """F' / (F (1 - F)), the derivative of the log odds; zero where the state is certain."""
         return self._standard(self._log_odds_slope(self._standard(a)))
 
-    def quantile(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    def quantile(self, u: PerUnit) -> PerUnit:
         """The inverse of F, for u strictly inside (0, 1)."""
         return self._quantile(u) * self.scale
 

@@ -59,11 +59,8 @@ class Sweep:
         assert isinstance(problem.network, Chain)
         self.chain, self.sites, self.depth = problem.network, problem.sites, len(problem.sites)
         self.like = torch.empty(0, dtype=problem.dtype, device=problem.device)
-        self.workspace, self.kept, self.kept_elements = (
-            Workspace(),
-            dict[tuple[int, int], tuple[Tensor, LayerTables]](),
-            0,
-        )
+        self.workspace, self.kept_elements = Workspace(), 0
+        self.kept: dict[tuple[int, int], tuple[Tensor, LayerTables]] = {}
         self.state_tables: dict[tuple[BinaryUnits, tuple[int, ...]], Tensor] = {}
         self.groups = problem.distinct_targets
         self.values: dict[int, Tensor] = {}  # V_k, (targets, states)
