@@ -30,7 +30,7 @@ def table(home: Path) -> bytes:
     return (home / "studies" / "tables" / "toy.csv").read_bytes()
 
 
-def wait_for(condition: Callable[[], bool], limit: float = 30.0) -> None:
+def wait_for(condition: Callable[[], bool], limit: float = 100.0) -> None:
     end = time.monotonic() + limit
     while not condition():
         assert time.monotonic() < end, "it did not happen"
@@ -225,7 +225,7 @@ def test_kill_in_the_middle(write_study: Write, cli: Cli, start_cli: Start) -> N
     assert 3 <= kept < 10
     workers = {worker for _, worker in ran(killed)}
     assert len(workers) == 2
-    wait_for(lambda: all(map(is_gone, workers)), 5.0)
+    wait_for(lambda: all(map(is_gone, workers)))
     assert not (killed / "studies/tables/toy.csv").exists()
     with Store.open(killed / "studies/.store/toy.sqlite") as store:
         safe = store.finished()
@@ -243,15 +243,13 @@ def test_kill_in_the_middle(write_study: Write, cli: Cli, start_cli: Start) -> N
 
 
 def test_ctrl_c(write_study: Write, cli: Cli, start_cli: Start) -> None:
-    home = write_study(seconds(3, 0.0) + ", " + ", ".join(f"Toy({number}, 30.0)" for number in range(3, 6)))
+    home = write_study(seconds(3, 0.0) + ", " + ", ".join(f"Toy({number}, 300.0)" for number in range(3, 6)))
     process = start_cli(home, "run", "toy", "--workers", "2")
     wait_for(lambda: finished(home) == 3 and len(ran(home)) == 5)
-    began = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
-    assert time.monotonic() - began < 10  # it does not wait for the cells that run
+    _, errors = process.communicate(timeout=100)  # it does not wait for the cells that run
     assert process.returncode == 130
     assert "Interrupted. 3 of 6 cells are finished" in errors
     assert "the same command continues" in errors
     assert "Traceback" not in errors
-    wait_for(lambda: all(is_gone(worker) for _, worker in ran(home)), 5.0)
+    wait_for(lambda: all(is_gone(worker) for _, worker in ran(home)))
