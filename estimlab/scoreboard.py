@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 from estimlab.cells import FrozenProblem, build
 from estimlab.errors import EstimlabError
@@ -13,13 +13,18 @@ from estimlab.listing import catalogue
 from estimlab.measurement.exact import exact_moments
 from estimlab.measurement.measurement import Measurement
 from estimlab.measurement.monte_carlo import measure
+from estimlab.results.export import with_error
 from estimlab.results.plotting import draw_figure
 from estimlab.results.provenance import command, environment
 from estimlab.results.study import Cell, find_study, table_path
 from estimlab.results.table import read_provenance, read_table, table_frame, write_table
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 PROBLEMS = ("toy-late/v1", "digits-late/v1", "gaussian-late/v1", "uniform-late/v1", "quadratic/v1")
 STATISTICS = ("relative_bias", "relative_std", "relative_rmse", "descent_efficiency")
+SHOWN = {name: name.removeprefix("relative_") for name in STATISTICS[:3]} | {"relative_rmse_of_mean": "equal_cost"}
 PASSES = 10_000  # layer passes that the mean at equal cost may take, forward and backward
 DRAWS = 4096
 
@@ -94,15 +99,12 @@ def scoreboard(estimator: Estimator, out: str | Path = "scoreboard") -> list[Pat
         The files written.
 
     Errors:
-        EstimlabError: the newcomer serves no problem of the suite, or the study's table is missing.
+        EstimlabError: the newcomer serves no problem of the suite or crashes, or the study's table is missing.
     """
     study = find_study("scoreboard")
     catalogued = table_path(study, smoke=False)
     known = read_table(catalogued).astype(object)
-    rows = [row for score in scores(estimator) for row in score.run()]
-    if not rows:
-        raise EstimlabError(f"{estimator!r} serves none of {', '.join(PROBLEMS)}: `estimlab check` says what is wrong.")
-    newcomers = [{**row, "newcomer": True} for row in rows]
+    newcomers = [{**row, "newcomer": True} for row in _rows(estimator)]
     records = known.where(known.notna(), None).to_dict("records")
     others = [{str(key): value for key, value in row.items()} for row in records if row["estimator"] != estimator.name]
     record = {**read_provenance(catalogued), **environment(), "command": command(), "newcomer": repr(estimator)}
@@ -114,3 +116,37 @@ def scoreboard(estimator: Estimator, out: str | Path = "scoreboard") -> list[Pat
         sidecar,
         *(path.rename(path.with_name(path.name.replace("scoreboard", table.stem))) for path in drawn),
     ]
+
+
+def _rows(estimator: Estimator) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for score in scores(estimator):
+        try:
+            rows += score.run()
+        except Exception as error:
+            said = f"{estimator!r} crashes on {score.problem}. {type(error).__name__}: {error}."
+            raise EstimlabError(f"{said} `estimlab check` says where.") from error
+    if not rows:
+        raise EstimlabError(f"{estimator!r} serves none of {', '.join(PROBLEMS)}: `estimlab check` says what is wrong.")
+    return rows
+
+
+def standing(table: pd.DataFrame) -> pd.DataFrame:
+    """The newcomer per problem and layer: bias, deviation and errors as in 0.12(3), and its places by the two errors.
+
+    A place is one plus the number of estimators whose error is smaller by more than a millionth.
+    """
+    found = table[table["newcomer"].astype(bool) & table["statistic"].isin(SHOWN)]
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for record in found.to_dict("records"):
+        name, value = SHOWN[record["statistic"]], record["value"]
+        row = rows.setdefault((record["problem"], str(record["layer"])), {})
+        row[name] = with_error(value, record["stderr"])
+        if name in ("rmse", "equal_cost"):
+            same = (table["problem"] == record["problem"]) & (table["layer"].astype(str) == str(record["layer"]))
+            errors = table[same & (table["statistic"] == record["statistic"])]["value"]
+            row[f"{name}_place"] = f"{1 + int((errors < value * (1 - 1e-6)).sum())} of {len(errors)}"
+    import pandas as pd
+
+    records = [{"problem": problem, "layer": layer, **row} for (problem, layer), row in rows.items()]
+    return pd.DataFrame(records, columns=["problem", "layer", *SHOWN.values(), "rmse_place", "equal_cost_place"])

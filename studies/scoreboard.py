@@ -1,4 +1,4 @@
-"""The catalogue on four problems of the frozen suite: the rows among which a newcomer is placed."""
+"""The catalogue on five problems of the frozen suite: the rows among which a newcomer is placed."""
 
 from __future__ import annotations
 

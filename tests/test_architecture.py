@@ -30,7 +30,7 @@ ALLOWED = {
     "auditing": MEASURED | {"adapters", "problems", "cells", "recipes", "results"},
     "scoreboard": MEASURED | {"problems", "cells", "results", "listing"},
     "listing": BASIC | {"results"},
-    "loading": BASIC | {"listing"},
+    "loading": BASIC | {"estimators", "listing"},
     "terminal": set(),
     "cli": BASIC | {"terminal", "results", "checks", "listing", "loading", "training", "scoreboard"},
 }

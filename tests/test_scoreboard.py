@@ -7,7 +7,7 @@ import pytest
 
 import estimlab as el
 from estimlab.results.table import read_provenance, read_table
-from estimlab.scoreboard import PROBLEMS, Score, scoreboard
+from estimlab.scoreboard import PROBLEMS, Score, scoreboard, standing
 
 ROOT = Path(__file__).parents[1]
 
@@ -45,6 +45,13 @@ def test_a_newcomer_has_a_table_and_a_figure_of_its_own(tmp_path, monkeypatch):
     keys = ["problem", "layer", "statistic"]
     twin, ours = (table[table["estimator"] == name].set_index(keys)["value"] for name in ("twin", "straight_through"))
     assert len(twin) == 20
+    stands = standing(table).set_index(["problem", "layer"])
+    assert stands.loc[("quadratic/v1", "0"), "bias"] == "0.417"
+    place, among = stands.loc[("quadratic/v1", "0"), "rmse_place"].split(" of ")
+    errors = table[(table["problem"] == "quadratic/v1") & (table["statistic"] == "relative_rmse")]
+    assert int(among) == len(errors)
+    ours_error = errors.loc[errors["estimator"] == "straight_through", "value"].item()
+    assert int(place) == 1 + (errors["value"] < ours_error * (1 - 1e-6)).sum()
     assert twin.to_numpy() == pytest.approx(ours.loc[twin.index].to_numpy(), rel=1e-9)
 
 
@@ -76,3 +83,16 @@ def test_what_serves_nothing_is_refused(monkeypatch):
 def test_a_score_is_exact_where_it_can_be():
     assert Score("quadratic/v1", el.ZGR()).measurement().method == "exact"
     assert Score("quadratic/v1", el.Reinforce(), 512).measurement().method == "monte_carlo"
+
+
+@dataclass(frozen=True)
+class Crashing(el.HardForward):
+    """Fails with an error that is not estimlab's."""
+
+    def derivative(self, a, bit, uniform, law):
+        raise KeyError("width")
+
+
+def test_a_newcomer_that_crashes_is_named(tmp_path):
+    with pytest.raises(el.EstimlabError, match=r"Crashing\(\) crashes on toy-late/v1\. KeyError: 'width'"):
+        scoreboard(Crashing(), tmp_path)

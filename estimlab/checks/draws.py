@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 
 import torch
@@ -31,7 +32,9 @@ def draw(problem: Problem, estimator: Estimator, noise: Noise) -> Blocks:
     """One draw, by backpropagation: the gradient of the mean surrogate by every block."""
     names, parameters = zip(*problem.network.named_parameters(), strict=True)
     value = estimator.surrogate(problem, noise)
-    if not isinstance(value, Tensor) or not value.requires_grad:
+    if not isinstance(value, Tensor):
+        raise Refuted(f"surrogate() returned {type(value).__name__}; it must return one value per example, a tensor")
+    if not value.requires_grad:
         raise Refuted("the surrogate does not depend on the network's parameters: something detaches them")
     found = torch.autograd.grad(value.mean(), parameters, allow_unused=True)
     pairs = zip(names, parameters, found, strict=True)
@@ -65,6 +68,6 @@ def close(one: Blocks, other: Blocks, tolerance: float) -> bool:
 def crash(error: Exception, estimator: Estimator) -> str:
     """What went wrong, and the line of the estimator's own file where it did."""
     text = f"{type(error).__name__}: {error}"
-    own = getattr(__import__("sys").modules.get(type(estimator).__module__), "__file__", None)
+    own = getattr(sys.modules.get(type(estimator).__module__), "__file__", None)
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
     return f"{text} (line {frames[-1].lineno}: {frames[-1].line})" if frames else text

@@ -129,7 +129,12 @@ def check_estimator(estimator: Estimator | type[Estimator], strict: bool = True)
 
 def instance(estimator: Estimator | type[Estimator]) -> Estimator:
     """The estimator, built where a class was given."""
-    one = estimator() if isinstance(estimator, type) and issubclass(estimator, Estimator) else estimator
+    one = estimator
+    if isinstance(estimator, type) and issubclass(estimator, Estimator):
+        try:
+            one = estimator()
+        except TypeError as error:
+            raise EstimlabError(f"{estimator.__name__} cannot be built: {error}. Give an instance.") from error
     if not isinstance(one, Estimator):
         raise EstimlabError(f"{one!r} is not an estimator: derive it from el.HardForward, or from el.Estimator.")
     return one
@@ -141,3 +146,9 @@ def _rows(estimator: Estimator) -> Iterator[Row]:
         yield row
         if check.fault and row.verdict == "refuted":
             return
+
+
+def first_fault(estimator: Estimator) -> Row | None:
+    """The refuted check that makes all after it meaningless; None where there is none."""
+    rows = (check.row(estimator) for check in CHECKS if check.fault)
+    return next((row for row in rows if row.verdict == "refuted"), None)

@@ -153,10 +153,11 @@ class HardForward(ActivationEstimator):
         decides, reads = (uniform[0], uniform[1:]) if self.extra_channels else (uniform, uniform)
         bit = (decides < units.law.cdf(a.detach())).to(a.dtype)
         factor = self.derivative(a.detach(), bit, reads, units.law)
-        if factor.shape != a.shape:
+        if not isinstance(factor, Tensor) or factor.shape != a.shape:
+            got = f"the shape {tuple(factor.shape)}" if isinstance(factor, Tensor) else type(factor).__name__
             raise EstimlabError(
-                f"{self!r}: derivative() returned the shape {tuple(factor.shape)} for pre-activations of shape "
-                f"{tuple(a.shape)}; the two must be equal, one factor per unit."
+                f"{self!r}: derivative() returned {got} for pre-activations of shape {tuple(a.shape)}: it must return "
+                "a tensor of that shape, one factor per unit."
             )
         return replace_derivative(a, units.state(bit), units.gap * factor)
 

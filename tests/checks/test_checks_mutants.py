@@ -1,5 +1,6 @@
 """Every mutant is rejected, by the check that is meant for it, with a program that runs."""
 
+import dataclasses
 import functools
 import json
 import os
@@ -94,3 +95,29 @@ def test_items_have_readable_names_and_fail_with_the_program():
     estimator, check = items["Density(factor=2.0)-exact within one layer, degree 1"]
     with pytest.raises(pytest.fail.Exception, match=r"2\.0000 x the true gradient(.|\n)*import estimlab as el"):
         check(estimator)
+
+
+def test_a_fault_fails_alone():
+    outcomes = {"failed": [], "skipped": []}
+    for item in el.parametrize_with_checks([mutants.MUTANTS["NaN"][0]]).mark.args[1]:
+        estimator, check = item.values
+        try:
+            check(estimator)
+        except pytest.fail.Exception:
+            outcomes["failed"].append(check.check.claim)
+        except pytest.skip.Exception as reason:
+            outcomes["skipped"].append(str(reason))
+    assert outcomes["failed"] == ["finite"]
+    assert set(outcomes["skipped"]) == {"not judged: finite is refuted"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Needy(Density):
+    """A field without a default."""
+
+    width: float = dataclasses.field(kw_only=True)
+
+
+def test_a_class_that_needs_arguments_is_named():
+    with pytest.raises(el.EstimlabError, match=r"Needy cannot be built: .*'width'.* Give an instance\."):
+        el.parametrize_with_checks([Needy])
