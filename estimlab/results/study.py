@@ -149,9 +149,15 @@ def find_study(name_or_path: str | Path, folder: str | Path | None = None) -> Pa
         if candidate.is_file():
             return candidate.resolve()
     available = [path.stem for path in list_studies(folders)]
+    if not available:
+        raise EstimlabError(
+            f"There is no study {text!r}: studies lie in the folder 'studies' of the working directory, and here is "
+            "none. Work in a checkout of estimlab's repository for those that come with it, or give the path of a .py "
+            "file that defines STUDY."
+        )
     raise EstimlabError(
         f"There is no study {text!r}.{closest(Path(text).stem, available)} "
-        f"Available: {', '.join(available) or 'none'} (in {', '.join(map(str, folders)) or 'no folder'}). "
+        f"Available: {', '.join(available)} (in {', '.join(map(str, folders))}). "
         "Give one of these names, or the path of a .py file that defines STUDY."
     )
 

@@ -97,3 +97,8 @@ def test_symbols_are_valid_mathtext() -> None:
 
     for column in [*COLUMNS.values(), *STATISTICS.values()]:
         MathTextParser("path").parse(column.symbol)
+
+
+def test_a_folder_without_studies_says_where_they_are(tmp_path):
+    with pytest.raises(EstimlabError, match=r"There is no study 'quickstart': .* Work in a checkout"):
+        load_study("quickstart", tmp_path)
