@@ -46,7 +46,7 @@ class Noise(abc.ABC):
             probability: P(high) of each unit.
             cuts: where a draw jumps as a function of the uniform; ``[probability]`` by default.
             degree: degree of a draw as a polynomial in the uniform between two cuts: 0 where it is constant, infinity
-                where it is smooth and not a polynomial.
+                where it is smooth and not a polynomial, NaN where nothing is known, which rules quadrature out.
         """
         if (site, channel) in self._asked:
             raise EstimlabError(
@@ -191,6 +191,10 @@ def rule_for(degree: float, smooth: Rule | None = None) -> Rule:
 
     ``smooth`` takes the place of the double-exponential rule for an infinite degree.
     """
+    if math.isnan(degree):
+        raise EstimlabError(
+            "It is not known how a draw depends on its uniforms, so it cannot be integrated over them: use el.measure."
+        )
     if math.isinf(degree):
         return tanh_sinh() if smooth is None else smooth
     return gauss_legendre(int(degree) + 1)

@@ -7,6 +7,7 @@ its output, its local factor what autograd returns for them, its noise ours. The
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -19,7 +20,7 @@ from estimlab.adapters.interception import PerUnit
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import ActivationEstimator, HardForward, RelaxedForward, replace_derivative
 from estimlab.model.units import BinaryUnits, Logistic, NoiseLaw
-from estimlab.randomness import into_open_interval
+from estimlab.randomness import Noise, into_open_interval
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,14 @@ class _Adapted(ActivationEstimator):
         own = self.law.quantile(into_open_interval(law.cdf(a)))
         return own, law.density(a) / self.law.density(own)
 
+    def _uniforms(self, k: int, a: Tensor, law: NoiseLaw, noise: Noise) -> Tensor:
+        """All channels alike; where several decide a hard state together, it jumps along a curve that nobody knows."""
+        if not self.extra_channels:
+            return super()._uniforms(k, a, law, noise)
+        degree = math.nan if self.probe.hard else math.inf
+        p = law.cdf(a)
+        return torch.stack([noise.uniform(k, j, p, degree=degree) for j in range(1 + self.extra_channels)])
+
     def activate(
         self, a: Float[Tensor, "*shape"], uniform: Float[Tensor, "..."], units: BinaryUnits
     ) -> Float[Tensor, "*shape"]:
@@ -113,6 +122,7 @@ class SampledFunction(_Adapted, HardForward):
                 f"SampledFunction({self.function!r}): its output {kind}, or give its values as low and high."
             )
         object.__setattr__(self, "reads_uniform", not self.probe.decides)
+        object.__setattr__(self, "draws_states", self.probe.decides)  # else not those that channel 0 decides
 
     def derivative(
         self, a: Float[Tensor, "*shape"], bit: Float[Tensor, "*shape"], uniform: Float[Tensor, "..."], law: NoiseLaw
@@ -128,7 +138,7 @@ class SampledFunction(_Adapted, HardForward):
     ) -> tuple[Float[Tensor, "2 *shape"], Float[Tensor, "2 *shape"]]:
         """Factors given the bit; refused where the function draws more than the bit."""
         if not self.probe.decides:
-            raise EstimlabError(f"{self!r} draws more than one bit per unit: use el.measure or el.quadrature_moments.")
+            raise EstimlabError(f"{self!r} draws more than one bit per unit: use el.measure.")
         mean = torch.stack([self.derivative(a, torch.full_like(a, b), a, law) for b in (0.0, 1.0)])
         return mean, mean * mean
 
@@ -180,6 +190,9 @@ class SpikeFunction(_Adapted, HardForward):
     ) -> Float[Tensor, "*shape"]:
         """Drawn states, with the function's bump."""
         return HardForward.activate(self, a, uniform, units)
+
+    def _uniforms(self, k: int, a: Tensor, law: NoiseLaw, noise: Noise) -> Tensor:
+        return HardForward._uniforms(self, k, a, law, noise)
 
     @property
     def extra_channels(self) -> int:

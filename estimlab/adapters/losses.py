@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -85,7 +86,7 @@ class _Channels:
         channel, self.used = self.used, self.used + 1
         if probability is None:
             half = torch.full(shape, 0.5, dtype=torch.float64)
-            return self.noise.uniform(0, channel, half, None, torch.inf).reshape(shape)
+            return self.noise.uniform(0, channel, half, degree=math.nan).reshape(shape)
         return self.noise.uniform(0, channel, probability.double()).reshape(shape)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import dataclasses
 import importlib
+import inspect
 import pickle
 import pkgutil
 import sys
@@ -16,7 +17,7 @@ from torch import Tensor
 import estimlab.estimators
 from estimlab.checks.cases import deep, saturated
 from estimlab.checks.draws import SHOW_DRAW, equal, mapped, tables_of
-from estimlab.checks.report import Refuted, Undecided
+from estimlab.checks.report import Refuted, Undecided, Unused
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator
 from estimlab.measurement.counting import count_passes
@@ -91,14 +92,24 @@ def value(estimator: Estimator) -> str:
         hash(estimator)
     except TypeError as error:
         raise Refuted(f"cannot be hashed: {error}; give fields numbers, texts and tuples", snippet=snippet) from error
-    _check_repr(estimator, snippet)
+    if not _holds_named_functions(estimator):
+        _check_repr(estimator, snippet)
     try:
         again = pickle.loads(pickle.dumps(estimator))
     except (pickle.PicklingError, AttributeError) as error:
         raise Undecided(f"defined where pickle cannot find it: {error}") from error
     if again != estimator:
         raise Refuted(f"pickling changes it to {again!r}", snippet=snippet)
+    if _holds_named_functions(estimator):
+        raise Unused(
+            "frozen, hashable, unchanged by pickling; but a function does not print: studies need an Expression"
+        )
     return "frozen, hashable, rebuilt by its repr, unchanged by pickling"
+
+
+def _holds_named_functions(estimator: Estimator) -> bool:
+    """Whether a field is a function: where it has a name it can be found again, but not from its repr."""
+    return any(inspect.isroutine(getattr(estimator, one.name, None)) for one in dataclasses.fields(estimator))
 
 
 def _check_repr(estimator: Estimator, snippet: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import torch
@@ -14,7 +15,7 @@ from estimlab.measurement.draws import record
 from estimlab.measurement.measurement import Measurement
 from estimlab.measurement.quadrature import quadrature_moments
 from estimlab.model.problem import Problem
-from estimlab.randomness import QuadratureGrid, Rule, tanh_sinh
+from estimlab.randomness import Key, QuadratureGrid, Request, Rule, tanh_sinh
 from estimlab.references.base import Gradient
 from estimlab.references.layers import LayerwiseEnumeration
 
@@ -27,8 +28,17 @@ MeanOf = Callable[[Problem, Estimator, Gradient, Rule], Means | None]
 
 def reached(problem: Problem, estimator: Estimator) -> bool:
     """Whether the joint nodes of the noise of one example are few enough for a quick check."""
-    one = problem.example(0).with_expected(torch.zeros(1))
-    return QuadratureGrid(record(one, estimator)).size <= QUICK_NODES
+    requests = _requests(problem, estimator)
+    return not _unknown(requests) and QuadratureGrid(requests).size <= QUICK_NODES
+
+
+def _requests(problem: Problem, estimator: Estimator) -> dict[Key, Request]:
+    return record(problem.example(0).with_expected(torch.zeros(1)), estimator)
+
+
+def _unknown(requests: dict[Key, Request]) -> bool:
+    """Whether it is not said how a draw depends on its uniforms: other people's code may jump wherever it likes."""
+    return any(math.isnan(request.degree) for request in requests.values())
 
 
 def moments(
@@ -55,7 +65,7 @@ def quick_mean(problem: Problem, estimator: Estimator, truth: Gradient, rule: Ru
 
 def decomposed_mean(problem: Problem, estimator: Estimator, truth: Gradient, rule: Rule) -> Means | None:
     """By an anchored decomposition, of a single example."""
-    if problem.batch > 1 or not estimator.mappable:
+    if problem.batch > 1 or not estimator.mappable or _unknown(_requests(problem, estimator)):
         return None
     served = problem if problem.expected is not None else problem.with_expected(truth.expected)
     return anchored_mean(served, estimator, rule)

@@ -85,6 +85,11 @@ def squared_bias_interval(
 
     Its ends are the squared biases of which the distance is the upper and the lower quantile. It covers also where the
     bias is zero, unlike an interval around the debiased squared bias, whose distribution is then not normal.
+
+    Where deviations differ between coordinates, the direction of the bias matters and is estimated. Of 10,000
+    measurements of 512 normal draws in three coordinates, 95 % intervals hold the truth in 94.4 to 97.2 % with equal
+    deviations; with deviations of 1, 2 and 4 in 95.5 to 97.5 % of a bias that avoids the third coordinate, but in 92.4,
+    93.4 and 94.3 % of one along it, of 1, 3 and 10 standard errors.
     """
     ends = [_with_quantile(error, (1 + sign * level) / 2) for sign in (1, -1)]
     exact = error.trace == 0

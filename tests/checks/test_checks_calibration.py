@@ -62,6 +62,17 @@ def test_intervals_of_the_squared_bias_cover(size):
         assert passes(rate)
 
 
+@pytest.mark.parametrize(("coordinate", "least", "most"), [(1, 0.955, 0.99), (2, 0.905, 0.945)])
+def test_unequal_deviations_cover_as_documented(coordinate, least, most):
+    """One standard error along a quieter coordinate and along the noisiest, where the direction must be estimated."""
+    toy = Light("normal", (1.0, 2.0, 4.0))
+    bias = torch.zeros(3, dtype=torch.float64)
+    bias[coordinate] = toy.deviations[coordinate] / math.sqrt(DRAWS)
+    low, high = squared_bias_interval(simulate(toy, bias, DRAWS, REPLICATIONS, seed=6).mean_error())
+    truth = float(bias @ bias)
+    assert least < float(((low <= truth) & (truth <= high)).double().mean()) < most
+
+
 def test_the_interval_is_the_inversion_of_the_noncentral_chi_square():
     number = torch.tensor(7.3, dtype=torch.float64)
     error = MeanError(number * 0.25, number.new_tensor(3 * 0.25), number.new_tensor(3 * 0.25**2), number * 0 + 0.25)
