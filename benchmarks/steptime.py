@@ -51,7 +51,8 @@ class Step:
             network = network.to(memory_format=torch.channels_last)
             self.inputs = self.inputs.contiguous(memory_format=torch.channels_last)
         self.targets = torch.arange(self.recipe.batch_size, device=self.device) % 10
-        trainee = Trainee(network, self.estimator or el.StraightThrough(), el.CrossEntropy(), self.inputs, self.targets)
+        estimator, data = self.estimator or el.StraightThrough(), (self.inputs, self.targets)
+        trainee = Trainee(network, estimator, el.CrossEntropy(), *data, recompute=self.compiled)
         module = trainee if self.estimator else Rectified(trainee)
         self.losses: Any = torch.compile(module) if self.compiled else module
         self.optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=gpu)

@@ -19,6 +19,9 @@ from estimlab.model.problem import Problem
 from estimlab.model.units import BinaryUnits, NoiseLaw, PerUnit
 from estimlab.randomness import Noise, interval_edges, node_between, tanh_sinh
 
+RULE = tanh_sinh()
+"""What integrals over the noise are taken with."""
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -219,18 +222,38 @@ def drawn_side(a: PerUnit, bit: PerUnit) -> PerUnit:
     return a * (2 * bit - 1)
 
 
+def sum_over_nodes(
+    terms: Callable[..., tuple[Tensor, ...]], like: Tensor, *columns: Float[Tensor, " nodes"]
+) -> tuple[Tensor, ...]:
+    """The sum of each term over the nodes of a rule: ``terms`` takes the numbers of one node, a column each.
+
+    One node after the other, which keeps memory small; a compiler gets all nodes on an axis in front, which it makes
+    one loop: a hundred copies of the terms would take it minutes.
+    """
+    if torch.compiler.is_compiling():
+        return tuple(term.sum(0) for term in terms(*(c.to(like).reshape(-1, *(1,) * like.ndim) for c in columns)))
+    total: tuple[Any, ...] = ()
+    for numbers in zip(*(column.unbind() for column in columns), strict=True):
+        found = terms(*numbers)
+        total = tuple(a + b for a, b in zip(total, found, strict=True)) if total else found
+    return total
+
+
 def conditional_moments(
     factor: Callable[[Tensor, Tensor], Tensor], probability: Tensor, cuts: list[Tensor]
 ) -> tuple[Float[Tensor, "2 *shape"], Float[Tensor, "2 *shape"]]:
     """Mean and second moment of ``factor(bit, uniform)`` given bit 0 and bit 1, by quadrature between the cuts."""
-    rule = tanh_sinh()
-    edges = interval_edges(cuts)
+    nodes, weights = RULE.nodes.to(probability), RULE.weights.to(probability)
     moments = probability.new_zeros(3, 2, *probability.shape)
-    for low, high in pairwise(edges):
+    for low, high in pairwise(interval_edges(cuts)):
         bit = ((low + high) / 2 < probability).to(probability.dtype)
-        for node, weight in zip(rule.nodes.tolist(), rule.weights.tolist(), strict=True):
-            value = factor(bit, node_between(low, high, torch.full_like(low, node)))
-            terms = torch.stack((torch.ones_like(value), value, value * value)) * (high - low) * weight
-            moments += torch.stack((terms * (1 - bit), terms * bit), 1)
+
+        def terms(node: Tensor, weight: Tensor, low: Tensor = low, high: Tensor = high, bit: Tensor = bit) -> Any:
+            value = factor(bit, node_between(low, high, node.expand_as(low + node)))
+            width = (high - low) * weight
+            return width.expand_as(value), value * width, value * value * width
+
+        sums = torch.stack(sum_over_nodes(terms, probability, nodes, weights))
+        moments = moments + torch.stack((sums * (1 - bit), sums * bit), 1)
     mass = torch.where(moments[0] > 0, moments[0], 1)
     return moments[1] / mass, moments[2] / mass

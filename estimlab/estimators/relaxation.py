@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from estimlab.errors import EstimlabError
-from estimlab.estimators.base import conditional_moments
+from estimlab.estimators.base import RULE, conditional_moments, sum_over_nodes
 from estimlab.model.units import NoiseLaw, PerUnit, Triangular, Uniform
-from estimlab.randomness import tanh_sinh
 
 
 def check_temperature(
@@ -49,15 +48,17 @@ def slope_moments(side: PerUnit, law: NoiseLaw, temperature: float) -> tuple[Per
 
         mean, second = conditional_moments(slope, p, [p, *relaxation_kinks(side, law, temperature)])
         return mean[1], second[1]
-    rule = tanh_sinh()
-    quantiles = law.quantile(rule.nodes / 2)  # of 1 - x: no digit is lost where x is close to one
-    slopes = law.density(quantiles) / temperature
-    first, second, log_p = torch.zeros_like(side), torch.zeros_like(side), law.log_cdf(side)
-    for q, slope, weight in zip(quantiles.tolist(), slopes.tolist(), (rule.weights / 2).tolist(), strict=True):
+    nodes, weights = (column.to(side.device) for column in (RULE.nodes, RULE.weights))
+    quantiles = law.quantile(nodes / 2)  # of 1 - x: no digit is lost where x is close to one
+    log_p = law.log_cdf(side)
+
+    def terms(q: Tensor, slope: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
         noise = side + temperature * q
         # F' / F(side) as a score times a ratio of probabilities, which is finite for rare states
         term = weight * law.score(noise) * torch.exp(law.log_cdf(noise) - log_p)
-        first, second = first + term, second + slope * term
+        return term, slope * term
+
+    first, second = sum_over_nodes(terms, side, quantiles, law.density(quantiles) / temperature, weights / 2)
     return first, second
 
 

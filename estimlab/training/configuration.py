@@ -83,7 +83,7 @@ class Execution:
             "compile": compiled,
             "autocast": simple and (gpu if self.autocast is None else self.autocast),
             "check_every": self.check_every or (20 if gpu else 1),
-            "recompute": gpu and not compiled,
+            "recompute": compiled,
         }
 
 

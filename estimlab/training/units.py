@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.activation import BinaryActivation
@@ -19,15 +18,18 @@ class TrainedUnits(BinaryActivation):
     """``BinaryActivation`` of one site, whose uniforms are a function of the examples' keys.
 
     The estimator's own ``activate`` is what runs, in float32 whatever autocast does around it: a pre-activation in
-    bfloat16 has 8 bits, too few to place it between noise of 23 bits. With ``recompute`` the backward pass draws the
-    noise again from its keys and runs ``activate`` again, so that between the passes only the pre-activation and two
-    words per example are kept. A compiler does the same by itself: it recomputes what is pointwise.
+    bfloat16 has 8 bits, too few to place it between noise of 23 bits.
+
+    With ``recompute`` the backward pass draws the noise again from its keys and computes the factor again. It is for
+    compiled networks: by itself a compiler would keep a bit, a uniform or a factor per unit for every estimator whose
+    factor depends on the draw. Told to recompute, it keeps what the same network with ReLU keeps. An uncompiled network
+    keeps one number per unit in either case, as ReLU does.
 
     Args:
         estimator: a hard-forward or relaxed estimator.
         units: law and coding.
         site: number of the site, which tells its noise from others'.
-        recompute: keep pre-activations and keys alone.
+        recompute: keep nothing but pre-activations and keys for the backward pass.
 
     Errors:
         EstimlabError: ``forward`` before ``rows`` was set.
@@ -46,34 +48,16 @@ class TrainedUnits(BinaryActivation):
             raise EstimlabError("TrainedUnits: set `rows`, the keys of the batch's examples, before the forward pass.")
         kind = a.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else a.dtype
+        wide = a if a.dtype == torch.float64 else a.float()
         with torch.autocast(kind, enabled=False):
             if self.recompute and torch.is_grad_enabled():
-                return _Recomputed.apply(a, self.rows, self, dtype)
-            return self.states(a, self.rows, dtype)
+                states = checkpoint(self.states, wide, self.rows, use_reentrant=False, preserve_rng_state=False)
+            else:
+                states = self.states(wide, self.rows)
+            # rounded outside of what is recomputed: the next layer keeps the rounded states anyway
+            return states.to(dtype)
 
-    def states(
-        self, a: Float[Tensor, "batch *units"], rows: Int[Tensor, "batch 2"], dtype: torch.dtype
-    ) -> Float[Tensor, "batch *units"]:
-        """``activate`` in float32 at the noise of the given examples, rounded to the given type."""
-        wide = a if a.dtype == torch.float64 else a.float()
-        noise = [uniforms(rows, salt, a.shape[1:], wide.dtype) for salt in self.salts]
-        u = torch.stack(noise) if len(noise) > 1 else noise[0]
-        return self.estimator.activate(wide, u, self.units).to(dtype)
-
-
-class _Recomputed(torch.autograd.Function):
-    """``TrainedUnits.states`` that keeps ``a`` and the keys; the factor is computed in the backward pass."""
-
-    @staticmethod
-    def forward(ctx: Any, a: Tensor, rows: Tensor, units: TrainedUnits, dtype: torch.dtype) -> Tensor:
-        ctx.save_for_backward(a, rows)
-        ctx.units, ctx.dtype = units, dtype
-        return units.states(a, rows, dtype)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        a, rows = ctx.saved_tensors
-        with torch.enable_grad(), torch.autocast(a.device.type, enabled=False):
-            again = a.detach().requires_grad_()
-            (result,) = torch.autograd.grad(ctx.units.states(again, rows, ctx.dtype), again, gradient)
-        return result, None, None, None
+    def states(self, a: Float[Tensor, "batch *units"], rows: Int[Tensor, "batch 2"]) -> Float[Tensor, "batch *units"]:
+        """``activate`` at the noise of the given examples."""
+        noise = [uniforms(rows, salt, a.shape[1:], a.dtype) for salt in self.salts]
+        return self.estimator.activate(a, torch.stack(noise) if len(noise) > 1 else noise[0], self.units)
