@@ -9,10 +9,21 @@ from typing import Any
 import estimlab as el
 from estimlab.training.configuration import Configuration, Execution
 from estimlab.training.loop import train
-from estimlab.training.progress import Live
 from estimlab.training.recipes.base import Recipe
+from estimlab.training.report import Report, metrics_line
 
 ACCURACY_BAR, SECONDS_BAR = 0.90, 480.0
+
+
+class Lines(Report):
+    """A line per epoch on standard output."""
+
+    def __init__(self, epochs: int):
+        self.epochs = epochs
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """The line."""
+        print(metrics_line(row, self.epochs), flush=True)
 
 
 def fit(recipe: Recipe, estimator: el.Estimator, out: Path, seconds: float, **choices: Any) -> dict[str, Any] | None:
@@ -23,7 +34,7 @@ def fit(recipe: Recipe, estimator: el.Estimator, out: Path, seconds: float, **ch
     execution = Execution(seconds=seconds, **choices)
     configuration = Configuration(recipe, estimator)
     began = time.monotonic()
-    session = train(configuration, out / configuration.title, execution, resume=True, report=Live())
+    session = train(configuration, out / configuration.title, execution, resume=True, report=Lines(recipe.epochs))
     if session.epoch < recipe.epochs:
         return None
     metrics = session.record.metrics

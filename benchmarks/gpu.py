@@ -1,21 +1,23 @@
 """``python -m benchmarks.gpu``: everything that needs a GPU, in steps that are resumed; 25 minutes in all.
 
-Each step is begun only if its budget fits into what is left of ``--limit``; call again to continue. What is finished
-stands in ``OUT/gpu.json`` and is not repeated.
+First whether the devices agree, then time and memory of a step, then training. A step that cannot be resumed begins
+only if its budget fits into what is left of ``--limit``; call again to continue. What is finished stands in
+``OUT/gpu.json`` and is not repeated; a copy goes to ``benchmarks/results``, named after the device. Needs no package
+beyond those that ``import estimlab`` needs.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-import typer
-from rich.console import Console
 
 import estimlab as el
 from benchmarks.agreement import agreement
@@ -28,7 +30,8 @@ from estimlab.training.recipes.cifar10_vgg import Cifar10Vgg
 from estimlab.training.recipes.mnist_vae import MnistVae
 
 NO_GPU = "benchmarks.gpu needs a CUDA GPU, and torch sees none here: run it on a machine that has one."
-VGG, PSA, VAE = Cifar10Vgg(), Cifar10Psa(epochs=40, batch_size=256, learning_rate=0.06), MnistVae(epochs=100)
+RESULTS = Path(__file__).parent / "results"
+VGG, PSA, VAE = Cifar10Vgg(), Cifar10Psa(epochs=40, batch_size=256), MnistVae(epochs=100)
 ST, OTHERS = el.StraightThrough(), (el.ZGR(), el.GumbelSoftmax(temperature=0.5))
 
 
@@ -36,12 +39,14 @@ ST, OTHERS = el.StraightThrough(), (el.ZGR(), el.GumbelSoftmax(temperature=0.5))
 class Step:
     """One step: a name, seconds that it may take, and what it does with the state so far.
 
-    ``run(state, seconds)`` returns the result, or None where it has to go on in another call.
+    ``run(state, seconds)`` returns the result, or None where it has to go on in another call: only training does, which
+    is resumed and so may begin with less than its budget.
     """
 
     name: str
     budget: float
     run: Callable[[dict[str, Any], float], Any]
+    resumes: bool = False
 
 
 def _agreement(state: dict[str, Any], seconds: float) -> dict[str, Any]:
@@ -49,8 +54,8 @@ def _agreement(state: dict[str, Any], seconds: float) -> dict[str, Any]:
     return {"holds": all(row["holds"] for row in rows), "rows": rows}
 
 
-def _times(estimator: el.Estimator) -> Callable[[dict[str, Any], float], Any]:
-    return lambda state, seconds: step_time(VGG, estimator)
+def _times(estimator: el.Estimator, compiled: bool = True) -> Callable[[dict[str, Any], float], Any]:
+    return lambda state, seconds: step_time(VGG, estimator, compiled=compiled)
 
 
 def steps(out: Path, data: Path | None, unverified: bool) -> list[Step]:
@@ -65,12 +70,13 @@ def steps(out: Path, data: Path | None, unverified: bool) -> list[Step]:
         return None if found is None else judged(found)
 
     return [
-        Step("agreement", 60, _agreement),
+        Step("agreement", 90, _agreement),
         Step("step_time_straight_through", 90, _times(ST)),
-        Step("peak_memory", 60, lambda state, seconds: peak_memory(VGG, ST)),
-        Step("cifar10_vgg_straight_through", 500, vgg),
-        *(Step(f"cifar10_psa_{one.name}", 150, training(PSA, one)) for one in (ST, *OTHERS)),
-        *(Step(f"mnist_vae_{one.name}", 90, training(VAE, one)) for one in (ST, *OTHERS)),
+        Step("step_time_straight_through_eager", 20, _times(ST, compiled=False)),
+        Step("peak_memory", 120, lambda state, seconds: peak_memory(VGG, (ST, *OTHERS))),
+        Step("cifar10_vgg_straight_through", 500, vgg, resumes=True),
+        *(Step(f"cifar10_psa_{one.name}", 125, training(PSA, one), resumes=True) for one in (ST, *OTHERS)),
+        *(Step(f"mnist_vae_{one.name}", 75, training(VAE, one), resumes=True) for one in (ST, *OTHERS)),
         Step("step_time_zgr", 60, _times(OTHERS[0])),
     ]
 
@@ -81,19 +87,22 @@ def _paced(state: dict[str, Any]) -> Cifar10Vgg:
     return replace(VGG, epochs=max(20, min(200, int(0.7 * 420 * speed / 50_000))))
 
 
-def main(
-    limit: Annotated[float, typer.Option(help="Seconds that this call may take.")] = 540.0,
-    out: Annotated[Path, typer.Option(help="Folder of results and checkpoints.")] = Path("runs/gpu"),
-    data: Annotated[Path | None, typer.Option(help="Folder of the data; $ESTIMLAB_DATA by default.")] = None,
-    unverified: Annotated[bool, typer.Option("--accept-unverified", help="Read data that cannot be verified.")] = False,
-) -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Do the steps that are not done yet and that fit into the limit."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=main.__doc__)
+    parser.add_argument("--limit", type=float, default=540.0, help="seconds that this call may take")
+    parser.add_argument("--out", type=Path, default=Path("runs/gpu"), help="folder of state and checkpoints")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the copy named after the device")
+    parser.add_argument("--data", type=Path, help="folder of the data; $ESTIMLAB_DATA by default")
+    parser.add_argument("--accept-unverified", action="store_true", help="read data that cannot be verified")
+    chosen = parser.parse_args(arguments)
     if not torch.cuda.is_available():
         raise SystemExit(NO_GPU)
-    carry_out(steps(out, data, unverified), out, limit, Console())
+    plan = steps(chosen.out, chosen.data, chosen.accept_unverified)
+    carry_out(plan, chosen.out, chosen.limit, chosen.results)
 
 
-def carry_out(plan: list[Step], out: Path, limit: float, console: Console) -> dict[str, Any]:
+def carry_out(plan: list[Step], out: Path, limit: float, results: Path) -> dict[str, Any]:
     """Run the plan; the state is written after each step, and an error of one does not keep the others from running."""
     began, path = time.monotonic(), out / "gpu.json"
     out.mkdir(parents=True, exist_ok=True)
@@ -102,18 +111,32 @@ def carry_out(plan: list[Step], out: Path, limit: float, console: Console) -> di
         left = limit - (time.monotonic() - began)
         if "error" not in state.get(step.name, {"error": ""}):
             continue
-        if left < min(step.budget, 60.0):
-            console.print(f"{step.name}: {left:.0f} s are left of this call; call again")
+        if left < (min(step.budget, 60.0) if step.resumes else step.budget):
+            print(f"{step.name}: {left:.0f} s are left of this call; call again", flush=True)
             break
+        torch.compiler.reset()  # one piece of code is compiled eight times at most, and then runs uncompiled
         try:
             result = step.run(state, min(step.budget, left - 20.0))
         except Exception as error:  # reported, kept, and tried again by the next call
             result = {"error": f"{type(error).__name__}: {error}"}
         if result is not None:
             state |= {step.name: result, "machine": machine()}
-            path.write_text(json.dumps(state, indent=1) + "\n")
-        console.print(f"{step.name}: {_short(result)}", markup=False)
+            _write(path, state)
+            _write(results / f"gpu-{_slug(state['machine']['device'])}.json", state)
+        print(f"{step.name}: {_short(result)}", flush=True)
     return state
+
+
+def _write(path: Path, state: dict[str, Any]) -> None:
+    """Beside the file, then renamed: a call that is killed here leaves the old state."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_text(json.dumps(state, indent=1) + "\n")
+    temporary.replace(path)
+
+
+def _slug(device: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
 
 
 def _short(result: Any) -> str:
@@ -123,4 +146,4 @@ def _short(result: Any) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    main()

@@ -13,7 +13,7 @@ from estimlab.training.configuration import Configuration, Execution, rebuild
 from estimlab.training.loop import train
 from estimlab.training.progress import Live
 from estimlab.training.recipes import Recipe, catalogue, find_recipe
-from estimlab.training.record import read_run
+from estimlab.training.record import CHECKPOINT, read_run
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,18 @@ def train_command(
         out: folder of the run; ``runs/RECIPE-ESTIMATOR-seedN`` by default.
         resume: go on from its checkpoint.
         execution: fields of ``Execution``.
+
+    Raises:
+        EstimlabError: ``resume`` without a checkpoint, or what ``configure`` and ``train`` raise.
     """
     configuration, execution = configure(chosen, estimator), dict(execution or {})
     if chosen.like is not None:
         execution["accept_unverified"] |= read_run(chosen.like)[1]
     out = out or Path("runs") / configuration.title
+    if resume and not (out / CHECKPOINT).is_file():
+        raise EstimlabError(
+            f"--resume: {out} holds no run. Leave --resume out to begin one, or name its folder by --out."
+        )
     leads = os.environ.get("RANK", "0") == "0"  # torchrun: one process speaks
     session = train(configuration, out, Execution(**execution), resume, Live() if leads else None)
     return session.record.results if session.world.leads else []

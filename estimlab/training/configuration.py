@@ -53,7 +53,9 @@ class Execution:
 
     Attributes:
         device: ``auto``, ``cpu`` or ``cuda``.
-        compile: by ``torch.compile``; None: on a GPU.
+        compile: by ``torch.compile``; None: on a GPU. Estimators that need values of the objective (REINFORCE, ARM,
+            ...) always run uncompiled and without autocast, as ``run.json`` says: a difference of two values would
+            drown in the rounding of bfloat16.
         autocast: matrix products in bfloat16; None: on a GPU.
         check_every: steps between two looks for NaN; None: 1 on a CPU, 20 on a GPU, where looking waits for it.
         diagnose: whether each epoch ends with a diagnosis of the layers.

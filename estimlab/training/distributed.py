@@ -67,7 +67,11 @@ class World:
         if self.size == 1 or not normalised:
             return network
         if device.type != "cuda":
-            raise EstimlabError("Batch norm over several processes needs GPUs: run this recipe in one process.")
+            raise EstimlabError(
+                "Batch norm over several processes needs GPUs. On CPUs start the recipe without torchrun (one process "
+                "uses all cores; OMP_NUM_THREADS says how many), or choose a recipe without batch norm, for example "
+                "cifar10_psa or fashion."
+            )
         return nn.SyncBatchNorm.convert_sync_batchnorm(network)
 
 

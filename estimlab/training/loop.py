@@ -20,8 +20,8 @@ from estimlab.training.diagnostics import culprit, diagnose
 from estimlab.training.distributed import World, choose_device, joined
 from estimlab.training.evaluation import Accuracy, Mode, accuracy
 from estimlab.training.noise import row_keys
-from estimlab.training.progress import Report, quiet
 from estimlab.training.record import Record
+from estimlab.training.report import Report
 from estimlab.training.schedule import set_rate
 from estimlab.training.trainee import Trainee
 
@@ -53,7 +53,7 @@ def train(
     """
     execution = execution or Execution()
     device = choose_device(execution.device)
-    report = report or quiet()
+    report = report or Report()
     with joined(device) as world, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         session = Session(configuration, execution, device, world, out)
         session.begin(resume)
@@ -85,12 +85,17 @@ class Session:
         torch.manual_seed(self.seed)
         self.trainee = self._make_trainee()
         self.optimiser = self.recipe.make_optimiser(self.trainee.network)
-        self.losses: Callable[..., Tensor] = torch.compile(self.trainee) if self.choices["compile"] else self.trainee
+        self.losses: Callable[..., Tensor] = self._compiled() if self.choices["compile"] else self.trainee
 
     @property
     def steps_per_epoch(self) -> int:
         """Whole batches of the training set; the rest of an epoch's order is left out."""
         return len(self.splits["train"]) // self.recipe.batch_size
+
+    def _compiled(self) -> Callable[..., Tensor]:
+        """In one process a piece of code is compiled eight times at most, then runs uncompiled: begin counting anew."""
+        torch.compiler.reset()
+        return torch.compile(self.trainee)
 
     def _make_trainee(self) -> Trainee:
         inputs, targets = self.examples("train", slice(min(256, self.recipe.batch_size)))

@@ -18,25 +18,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-
-class Report:
-    """Told by the loop what happens; this one says nothing."""
-
-    @contextmanager
-    def of(self, session: Any) -> Iterator[None]:
-        """A run begins and ends."""
-        yield
-
-    def step(self) -> None:
-        """A step is done."""
-
-    def epoch(self, row: dict[str, Any]) -> None:
-        """An epoch is done; ``row`` are its metrics."""
-
-
-def quiet() -> Report:
-    """Says nothing."""
-    return Report()
+from estimlab.training.report import Report, metrics_line
 
 
 class ImagesPerSecond(ProgressColumn):
@@ -84,9 +66,7 @@ class Live(Report):
 
     def epoch(self, row: dict[str, Any]) -> None:
         """A line of metrics, and a new bar."""
-        hidden = ("epoch", "step", "learning_rate", "seconds", "low", "high")
-        shown = [f"{name} {value:.4g}" for name, value in row.items() if name not in hidden and value is not None]
-        self._say(f"epoch {row['epoch']}/{self.epochs}: {', '.join(shown)}")
+        self._say(metrics_line(row, self.epochs))
         if self.bar is not None:
             self.bar.reset(self.task, description=f"epoch {row['epoch'] + 1}/{self.epochs}")
 

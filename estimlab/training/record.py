@@ -21,6 +21,8 @@ from estimlab.training.data import Dataset
 from estimlab.training.distributed import World
 from estimlab.training.recipes import find_recipe
 
+CHECKPOINT = "checkpoint.pt"
+
 
 class Record:
     """The files of a run in its folder ``out``; None: nothing is written."""
@@ -45,7 +47,7 @@ class Record:
     def checkpoint(self) -> Path:
         """Its file."""
         assert self.out is not None
-        return self.out / "checkpoint.pt"
+        return self.out / CHECKPOINT
 
     def open(self, resume: bool) -> bool:
         """Whether there is a checkpoint to go on from.

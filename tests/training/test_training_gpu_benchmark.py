@@ -1,13 +1,15 @@
 """What benchmarks.gpu does, on the CPU and on sizes that say nothing of speed."""
 
+import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
-from rich.console import Console
-from training_toys import small
+from training_toys import small, two_kinds
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -16,10 +18,16 @@ from benchmarks import gpu
 from benchmarks.agreement import agreement
 from benchmarks.full_size import fit, judged
 from benchmarks.steptime import Step, step_time
+from estimlab.training.recipes.cifar10_psa import Cifar10Psa
 from estimlab.training.recipes.cifar10_vgg import Cifar10Vgg
 
 ROOT = Path(__file__).parents[2]
 TINY = Cifar10Vgg(batch_size=4, channels=(4, 4), hidden=(8,))
+
+
+@pytest.fixture
+def images(monkeypatch):
+    two_kinds(monkeypatch)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -47,9 +55,9 @@ def test_a_device_agrees_with_itself_and_not_with_a_wrong_one(monkeypatch):
 
 
 def test_a_step_is_timed_beside_the_same_network_with_relu():
-    found = step_time(TINY, el.StraightThrough(), "cpu", steps=1, rounds=3)
+    found = step_time(TINY, el.StraightThrough(), "cpu", steps=1, rounds=3, compiled=False)
     assert found["ratio"] > 0
-    assert found["holds"] == (found["ratio"] <= 1.15)
+    assert "holds" not in found  # the bar is for compiled networks
 
 
 def test_both_kinds_of_step_have_the_same_parameters_and_learn():
@@ -71,6 +79,57 @@ def test_training_stops_in_time_and_goes_on(tmp_path):
     assert not judged(found)["holds"]
 
 
+class Card:
+    """What the plan asks of torch.cuda, answered by a CPU."""
+
+    peaks: ClassVar[list[int]] = [100, 90, 110, 130]
+
+    @classmethod
+    def put(cls, patch):
+        peaks = iter(cls.peaks)
+        for name in ("synchronize", "empty_cache", "reset_peak_memory_stats"):
+            patch.setattr(f"torch.cuda.{name}", lambda: None)
+        patch.setattr("torch.cuda.memory_allocated", lambda: 0)
+        patch.setattr("torch.cuda.max_memory_allocated", lambda: next(peaks))
+
+
+def test_the_whole_plan_is_rehearsed_on_a_cpu(tmp_path, monkeypatch, images, capsys):
+    """Every step of the plan itself, on small networks and a device that is a CPU."""
+    Card.put(monkeypatch)
+    kind, clock, compare = Step, step_time, agreement
+    monkeypatch.setattr("benchmarks.steptime.Step", lambda recipe, one, *rest: kind(recipe, one, "cpu", False))
+    monkeypatch.setattr(gpu, "step_time", lambda *a, **k: clock(*a, device="cpu", steps=1, rounds=1, compiled=False))
+    monkeypatch.setattr(gpu, "agreement", lambda: compare(("cpu", "cpu"))[:4])
+    monkeypatch.setattr(gpu, "fit", lambda *a, **k: fit(*a, **{**k, "device": "cpu"}))
+    monkeypatch.setattr(gpu, "VGG", TINY)
+    monkeypatch.setattr(gpu, "PSA", Cifar10Psa(epochs=1, batch_size=8, layers=((4, 3, 2), (4, 3, 2))))
+    monkeypatch.setattr(gpu, "VAE", small(epochs=1))
+    monkeypatch.setattr(gpu, "_paced", lambda state: replace(TINY, epochs=1))
+    state = gpu.carry_out(gpu.steps(tmp_path, None, True), tmp_path, 1500, tmp_path / "results")
+    assert [name for name, result in state.items() if "error" in result] == []
+    assert len(state) == 1 + len(gpu.steps(tmp_path, None, True))
+    assert state["peak_memory"]["ratios"] == {"straight_through": 0.9, "zgr": 1.1, "gumbel_softmax": 1.3}
+    assert not state["peak_memory"]["holds"]
+    assert state["cifar10_vgg_straight_through"]["holds"] == (state["cifar10_vgg_straight_through"]["accuracy"] >= 0.9)
+    assert "epoch 1/1" in capsys.readouterr().out
+
+
+ALONE = """
+import sys
+class Absent:
+    def find_spec(self, name, *rest):
+        if name.split(".")[0] in {"typer", "rich", "jinja2", "dask", "distributed", "pooch", "sklearn", "click"}:
+            raise ModuleNotFoundError(name, name=name)
+sys.meta_path.insert(0, Absent())
+import benchmarks.gpu
+"""
+
+
+def test_it_needs_neither_a_terminal_library_nor_the_extras():
+    done = subprocess.run([sys.executable, "-c", ALONE], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-1000:]
+
+
 def test_steps_are_resumed_and_an_error_is_kept_and_tried_again(tmp_path):
     calls = []
 
@@ -87,11 +146,12 @@ def test_steps_are_resumed_and_an_error_is_kept_and_tried_again(tmp_path):
         gpu.Step("broken", 1, broken),
         gpu.Step("slow", 1, slow),
     ]
-    console = Console(quiet=True)
-    first = gpu.carry_out(plan, tmp_path, 100, console)
+    results = tmp_path / "results"
+    first = gpu.carry_out(plan, tmp_path, 100, results)
     assert first["broken"] == {"error": "EstimlabError: no data"}
     assert "slow" not in first
-    second = gpu.carry_out(plan, tmp_path, 100, console)
+    second = gpu.carry_out(plan, tmp_path, 100, results)
     assert second["slow"] == {"holds": True}
     assert calls == ["good", "broken", "slow", "broken", "slow"]
-    assert gpu.carry_out([gpu.Step("late", 50, slow)], tmp_path, 5, console) == second
+    assert gpu.carry_out([gpu.Step("late", 50, slow), gpu.Step("late", 50, slow, True)], tmp_path, 5, results) == second
+    assert json.loads((results / "gpu-cpu.json").read_text()) == second

@@ -2,17 +2,18 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 from training_files import put, small_binarized, small_mnist
+from training_toys import two_kinds
 
 import estimlab as el
 from estimlab.training.configuration import Configuration, Execution
-from estimlab.training.data import Dataset, Split, published
+from estimlab.training.data import published
 from estimlab.training.data.files import PublishedFile
-from estimlab.training.loop import train
+from estimlab.training.distributed import World
+from estimlab.training.loop import Session, train
 from estimlab.training.noise import row_keys
 from estimlab.training.recipes import catalogue, find_recipe
 from estimlab.training.recipes.cifar10_psa import Cifar10Psa
@@ -21,7 +22,7 @@ from estimlab.training.recipes.fashion import Fashion
 from estimlab.training.recipes.mnist_vae import Autoencoder, MnistVae, NegativeBound, bound
 from estimlab.training.trainee import evaluation_mode, hard, run
 
-IMAGE = torch.Size((3, 32, 32))
+IMAGE, CPU = torch.Size((3, 32, 32)), torch.device("cpu")
 SMALL_VGG = Cifar10Vgg(
     epochs=1, batch_size=8, warmup=0, learning_rate=0.02, channels=(4, 4, 6, 6, 8, 8), hidden=(10, 10)
 )
@@ -67,17 +68,7 @@ def test_the_start_from_data_normalises_every_channel():
 
 @pytest.fixture
 def images(monkeypatch):
-    """CIFAR-10 replaced by two kinds of images that a network can tell apart."""
-    numbers = np.random.default_rng(0)
-
-    def split(count):
-        targets = torch.arange(count) % 2
-        pixels = torch.from_numpy(numbers.integers(0, 100, (count, *IMAGE), dtype=np.uint8))
-        pixels[targets == 1, :, :, :] += 120
-        return Split(pixels, targets)
-
-    data = Dataset("cifar10", {"train": split(80), "test": split(40)}, (), 255, "")
-    monkeypatch.setattr("estimlab.training.recipes.base.load", lambda *_: data)
+    two_kinds(monkeypatch)
 
 
 @pytest.mark.parametrize("recipe", [SMALL_VGG, SMALL_PSA], ids=lambda recipe: recipe.name)
@@ -190,3 +181,29 @@ def test_an_unverified_set_is_written_into_the_provenance(tmp_path, monkeypatch)
 def test_a_batch_larger_than_the_set_is_refused():
     with pytest.raises(el.EstimlabError, match="does not fit into 30"):
         train(Configuration(find_recipe("digits")(examples=30), el.ZGR()))
+
+
+def test_channels_last_in_bfloat16_learns_as_the_plain_layout_does(images):
+    """What a GPU trains: the same states, a loss that falls, no NaN, pre-activations in float32."""
+    losses = {}
+    for layout in (torch.contiguous_format, torch.channels_last):
+        session = Session(Configuration(SMALL_VGG, el.ZGR()), Execution(autocast=True), CPU, World(), None)
+        session.trainee.network.to(memory_format=layout)
+        inputs, targets = session.examples("train", slice(40))
+        inputs, seen = inputs.contiguous(memory_format=layout), []
+        optimiser = torch.optim.AdamW(session.trainee.parameters(), lr=0.01)
+        for step in range(30):
+            rows = row_keys(0, step, torch.arange(40))
+            with session.autocast():
+                output = session.trainee.output(inputs, rows, lambda k, a, seen=seen: seen.append(a) or a)
+                loss = session.trainee.objective(output, targets).float().mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            losses.setdefault(layout, []).append(float(loss.detach()))
+        assert {a.dtype for a in seen} == {torch.float32}
+        assert all(bool(torch.isfinite(a).all()) for a in seen)
+        assert all(bool(torch.isfinite(p.grad).all()) for p in session.trainee.parameters())
+    plain, last = losses.values()
+    assert last[0] == pytest.approx(plain[0], rel=0.05)
+    assert sum(last[-5:]) < 0.5 * sum(last[:5])

@@ -17,7 +17,7 @@ def catalogue() -> dict[str, type[Recipe]]:
     found: dict[str, type[Recipe]] = {}
     for module in pkgutil.iter_modules(__path__, __name__ + "."):
         for value in vars(importlib.import_module(module.name)).values():
-            if inspect.isclass(value) and issubclass(value, Recipe) and not inspect.isabstract(value):
+            if inspect.isclass(value) and issubclass(value, Recipe) and "name" in vars(value):
                 found[value.name] = value
     return dict(sorted(found.items()))
 

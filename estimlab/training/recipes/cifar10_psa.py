@@ -42,7 +42,8 @@ class Cifar10Psa(Recipe):
 
     epochs: int = 100
     batch_size: int = 64
-    learning_rate: float = 0.03
+    learning_rate: float = 0.2
+    warmup: int = 200
     optimiser: Literal["adam", "sgd"] = "sgd"
     clip: float | None = 5.0
     validation: float = 0.1

@@ -1,0 +1,31 @@
+"""What the recipes of fully connected layers share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from estimlab.model.base import StochasticNetwork
+from estimlab.model.units import Logistic, NoiseLaw
+from estimlab.training.recipes.base import Recipe
+from estimlab.training.recipes.layers import linear_chain
+
+
+@dataclass(frozen=True)
+class LinearRecipe(Recipe):
+    """Fully connected layers of -1/+1 units on flattened images; no batch norm, so that every estimator can train it.
+
+    Attributes:
+        widths: units per layer.
+        law: noise of the units.
+        gain: standard deviation of the first pre-activations.
+    """
+
+    widths: tuple[int, ...] = (100, 100)
+    law: NoiseLaw = Logistic()
+    gain: float = 2.0
+
+    def network(self, shape: torch.Size) -> StochasticNetwork:
+        """Linear stages, -1/+1 units."""
+        return linear_chain(shape.numel(), self.widths, self.law, self.gain)
