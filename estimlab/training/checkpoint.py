@@ -43,7 +43,7 @@ def load_checkpoint(path: Path, key: str, device: torch.device) -> dict[str, Any
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
         found = state["key"]
-    except (OSError, RuntimeError, KeyError, EOFError, ValueError, TypeError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, LookupError, EOFError, ValueError, TypeError, pickle.UnpicklingError) as error:
         raise EstimlabError(
             f"The checkpoint {path} cannot be read ({type(error).__name__}). Delete it and start again."
         ) from error

@@ -261,3 +261,14 @@ def test_no_pad_and_no_flip_leaves_an_image_alone():
     mirrored = (moved == images.flip(3)).flatten(1).all(1)
     assert bool((same | mirrored).all())
     assert 10 < int(same.sum()) < 40
+
+
+@pytest.mark.parametrize("content", ["truncated", "other arrays", "other shape"])
+def test_packed_bits_that_are_damaged_are_named(tmp_path, content):
+    path = tmp_path / "binarized_mnist.npz"
+    arrays = dict.fromkeys(("train", "valid", "test"), np.zeros((2, 7 if content == "other shape" else 784), np.uint8))
+    np.savez(path, **({"x": np.zeros(3)} if content == "other arrays" else arrays))
+    if content == "truncated":
+        path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(EstimlabError, match=r"binarized_mnist\.npz"):
+        load("binarized_mnist", tmp_path)

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.distributions import Bernoulli, kl_divergence
 from training_files import put, small_binarized, small_mnist
 from training_toys import two_kinds
 
@@ -207,3 +208,15 @@ def test_channels_last_in_bfloat16_learns_as_the_plain_layout_does(images):
     plain, last = losses.values()
     assert last[0] == pytest.approx(plain[0], rel=0.05)
     assert sum(last[-5:]) < 0.5 * sum(last[:5])
+
+
+def test_the_bound_is_what_torchs_distributions_say():
+    torch.manual_seed(2)
+    units, logits, a = el.BinaryUnits(), torch.randn(7, 9), 3 * torch.randn(7, 5)
+    x, bit = (torch.rand(7, 9) > 0.4).float(), (torch.rand(7, 5) > 0.5).float()
+    posterior, prior = Bernoulli(logits=a), Bernoulli(torch.tensor(0.5))
+    likelihood = Bernoulli(logits=logits).log_prob(x).sum(1)
+    objective, output = NegativeBound(units, 5), torch.cat((logits, a, units.state(bit)), 1)
+    assert torch.allclose(objective(output, x), kl_divergence(posterior, prior).sum(1) - likelihood, atol=1e-4)
+    weight = likelihood + (prior.log_prob(bit) - posterior.log_prob(bit)).sum(1)
+    assert torch.allclose(objective.log_weight(output, x), weight, atol=1e-4)

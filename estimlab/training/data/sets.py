@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tarfile
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,12 +127,13 @@ def _binarized(folder: Path, accept: bool) -> Dataset:
     splits, records = {}, []
     for split, file in published.BINARIZED_MNIST.items():
         if where(file, folder) is None and packed.is_file():
-            bits = np.load(packed)["valid" if split == "validation" else split]
+            bits = _packed_bits(packed, "valid" if split == "validation" else split)
             found = text_checksum(bits)
             records.append(FileRecord(f"{packed.name}:{split}", found, found == file.checksum))
             if not (records[-1].verified or accept):
                 raise EstimlabError(
-                    f"{packed}: the {split} part is not the published text, expected {file.checksum}, found {found}."
+                    f"{packed}: the {split} part is not the published text, expected {file.checksum}, found {found}. "
+                    "Get the file again, or accept unverified files (--accept-unverified, accept_unverified=True)."
                 )
         else:
             path, record = find_file(file, folder, accept)
@@ -138,6 +141,19 @@ def _binarized(folder: Path, accept: bool) -> Dataset:
             records.append(record)
         splits[split] = _split(bits.reshape(-1, 28, 28), None)
     return Dataset("binarized_mnist", splits, tuple(records), 1, published.CITE_BINARIZED)
+
+
+def _packed_bits(path: Path, name: str) -> np.ndarray:
+    try:
+        with np.load(path) as arrays:
+            bits = arrays[name]
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise EstimlabError(
+            f"{path} is truncated, or does not hold the arrays train, valid and test ({error}). Get it again."
+        ) from error
+    if bits.ndim != 2 or bits.shape[1] != 784:
+        raise EstimlabError(f"{path}: {name} has the shape {bits.shape}; it must be (images, 784), of zeros and ones.")
+    return bits
 
 
 def _cifar10(folder: Path, accept: bool) -> Dataset:
