@@ -145,7 +145,7 @@ def _binarized(folder: Path, accept: bool) -> Dataset:
 
 def _packed_bits(path: Path, name: str) -> np.ndarray:
     try:
-        with np.load(path) as arrays:
+        with path.open("rb") as file, np.load(file) as arrays:
             bits = arrays[name]
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise EstimlabError(
