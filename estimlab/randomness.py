@@ -161,10 +161,18 @@ class RandomStream:
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """Nodes strictly inside (0, 1) and their weights, which sum to one."""
+    """Nodes strictly inside (0, 1) and their weights, which sum to one.
+
+    Attributes:
+        nodes: where the integrand is evaluated.
+        weights: one per node.
+        coarser: factors, one per node, that turn the weights into those of a coarser rule on some of the same nodes:
+            what both rules differ by bounds the error. None for a rule that is exact for what it is given.
+    """
 
     nodes: Float[Tensor, " nodes"]
     weights: Float[Tensor, " nodes"]
+    coarser: Float[Tensor, " nodes"] | None = None
 
 
 def gauss_legendre(count: int) -> Rule:
@@ -177,13 +185,16 @@ def tanh_sinh(step: float = 1 / 16, reach: float = 3.2) -> Rule:
     """The double-exponential rule on (0, 1) of Takahasi & Mori (1974), by default with 103 nodes.
 
     Nodes crowd at both ends, where quantiles have logarithmic singularities and where, next to the cut, a relaxation
-    of small temperature changes over a width of the size of that temperature.
+    of small temperature changes over a width of the size of that temperature. Twice the step is the coarser rule.
     """
-    t = np.arange(-int(reach / step), int(reach / step) + 1) * step
+    index = np.arange(-int(reach / step), int(reach / step) + 1)
+    t = index * step
     s = np.pi / 2 * np.sinh(t)
     nodes = np.minimum(1 / (1 + np.exp(-2 * s)), 1 - 2.0**-53)  # the last ones round to one
     weights = np.cosh(t) / np.cosh(s) ** 2
-    return Rule(torch.from_numpy(nodes), torch.from_numpy(weights / weights.sum()))
+    weights /= weights.sum()
+    kept = index % 2 == 0
+    return Rule(*map(torch.from_numpy, (nodes, weights, kept / weights[kept].sum())))
 
 
 def rule_for(degree: float, smooth: Rule | None = None) -> Rule:
@@ -236,6 +247,15 @@ class QuadratureGrid:
     def noise(self, digits: Mapping[Key, Tensor]) -> QuadratureNoise:
         """The noise of one joint node; works under ``torch.vmap`` over the digits."""
         return QuadratureNoise(self.rules, digits)
+
+    def coarser(self, digits: Mapping[Key, Tensor]) -> Float[Tensor, " rows"] | float:
+        """Factors that turn the weights of joint nodes into those of the coarser rules; 1 where there are none."""
+        factor: Tensor | float = 1.0
+        for key, rule in self.rules.items():
+            if rule.coarser is not None:
+                factors = rule.coarser.to(digits[key].device)[digits[key] % len(rule.nodes)]
+                factor = factor * factors.flatten(1).prod(1)
+        return factor
 
     def _radix(self, key: Key) -> int:
         return (self.requests[key].cuts + 1) * len(self.rules[key].nodes)

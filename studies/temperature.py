@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 import pandas as pd
@@ -130,6 +130,8 @@ class Sweep(Cell):
         estimator: at any temperature.
         temperatures: in ascending order.
     """
+
+    revision: ClassVar[int] = 2
 
     objective: Name
     estimator: el.Estimator

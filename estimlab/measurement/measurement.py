@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -106,6 +106,8 @@ class Measurement:
         cost: forward and backward layer passes of one draw.
         draws: number of draws; infinity where the moments are exact.
         groups: moments of groups of draws, for standard errors; None where the moments are exact.
+        checks: facts that came with the computation: ``quadrature_error``, a bound of the relative error of
+            moments by quadrature.
     """
 
     estimator: Estimator
@@ -118,6 +120,7 @@ class Measurement:
     cost: Cost
     draws: float = float("inf")
     groups: Groups | None = None
+    checks: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def exact(
