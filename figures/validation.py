@@ -76,7 +76,9 @@ def _ranks(ax: Axes, rows: pd.DataFrame) -> None:
     for shift, (problem, marker) in zip((-0.15, 0.15), MARKS.items(), strict=True):
         for k, outcome in enumerate(OUTCOMES):
             for row in rows[(rows["problem"] == problem) & (rows["outcome"] == outcome)].itertuples():
-                ax.plot([k + shift] * 2, [row.low, row.high], color="0.8", linewidth=5, solid_capstyle="butt")
+                ax.plot(
+                    [k + shift] * 2, [row.chance_low, row.chance_high], color="0.8", linewidth=5, solid_capstyle="butt"
+                )
                 ax.plot(k + shift, row.value, marker=marker, color="black", linestyle="none")
     ax.axhline(0, color="0.6", linewidth=0.6, zorder=0)
     ax.set(xticks=range(len(OUTCOMES)), xlim=(-0.6, len(OUTCOMES) - 0.4), ylim=(-1.05, 1.05))

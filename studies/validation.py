@@ -59,9 +59,9 @@ def cells(recipe: Recipe, estimators: tuple, stages: tuple, seeds: tuple, draws:
 def associations(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Kendall's tau between a statistic of the first layer in the small and an outcome, for each stage.
 
-    Stratified by seed: the mean over seeds of tau among the estimators that were trained with this seed. ``low`` and
-    ``high`` enclose 95 % of what it is when the estimators' names are permuted, together for all seeds, as a statistic
-    in the small does not depend on the seed: a tau outside is not chance. ``stderr`` is empty.
+    Stratified by seed: the mean over seeds of tau among the estimators that were trained with this seed.
+    ``chance_low`` and ``chance_high`` enclose 95 % of what it is when the estimators' names are permuted, together for
+    all seeds, as a statistic in the small does not depend on the seed: a tau outside is not chance.
     """
     frame = pd.DataFrame(rows)
     frame["who"] = frame["estimator"] + frame["parameters"]
@@ -95,7 +95,8 @@ def _association(x: pd.Series, y: pd.DataFrame, stage: str, predictor: str, outc
     null = np.sort([_tau(first[order], signs) for order in orders])
     low, high = np.quantile(null, (0.025, 0.975))
     named = {"problem": stage, "statistic": "kendall_tau", "predictor": predictor, "outcome": outcome}
-    return {**named, "value": _tau(first, signs), "low": float(low), "high": float(high), "estimators": len(first)}
+    chance = {"chance_low": float(low), "chance_high": float(high)}
+    return {**named, "value": _tau(first, signs), **chance, "estimators": len(first)}
 
 
 def _tau(x: np.ndarray, signs: np.ndarray) -> float:
@@ -109,7 +110,7 @@ def _tau(x: np.ndarray, signs: np.ndarray) -> float:
 def summary(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """The associations."""
     rows = table[table["statistic"] == "kendall_tau"]
-    return [("", rows[["problem", "predictor", "outcome", "value", "low", "high", "estimators"]])]
+    return [("", rows[["problem", "predictor", "outcome", "value", "chance_low", "chance_high", "estimators"]])]
 
 
 STUDY = Study(
@@ -119,8 +120,8 @@ STUDY = Study(
     columns=(
         Column("predictor", r"predictor", "", "statistic of the first layer in the small network"),
         Column("outcome", r"outcome", "", "train_loss, error (1 - accuracy) or training_std of the runs; large is bad"),
-        Column("low", r"low", "1", "2.5 % quantile of the statistic when estimators are permuted"),
-        Column("high", r"high", "1", "97.5 % quantile of the statistic when estimators are permuted"),
+        Column("chance_low", r"low", "1", "2.5 % quantile of the value when estimators are permuted"),
+        Column("chance_high", r"high", "1", "97.5 % quantile of the value when estimators are permuted"),
         Column("estimators", r"$n$", "", "number of estimators that are ranked"),
         Column(
             "kendall_tau",

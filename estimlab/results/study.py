@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 from estimlab.errors import EstimlabError, closest
-from estimlab.results.columns import Column
+from estimlab.results.columns import COLUMNS, STATISTICS, Column
 from estimlab.results.identity import content_key
 
 _SOURCE = "__estimlab_source__"  # attribute of an executed study: its file and the time of its last change
@@ -52,7 +52,8 @@ class Study:
         cells: the full study; its table has their rows in this order.
         smoke: a small version that runs in seconds and exercises the same code.
         answer: what the table says, once it is known.
-        columns: definitions of columns and statistics that are not in ``estimlab.results.columns``.
+        columns: definitions of columns and statistics that are not in ``estimlab.results.columns``; the names there
+            keep their meaning in every table.
         derived: makes further rows of the table, such as means over seeds, from the rows of all cells.
     """
 
@@ -68,6 +69,12 @@ class Study:
             raise EstimlabError("Study(question=''): write the question that the study answers, in one sentence.")
         for name, cells in (("cells", self.cells), ("smoke", self.smoke)):
             _check_cells(name, cells)
+        for column in self.columns:
+            if column.name in COLUMNS or column.name in STATISTICS:
+                raise EstimlabError(
+                    f"Study(columns=...): {column.name!r} is defined in estimlab/results/columns.py and means the same "
+                    "in every table. Use it as it is defined there, or give yours another name."
+                )
 
     def chosen(self, smoke: bool) -> tuple[Cell, ...]:
         """The cells of the smoke version or of the full one."""

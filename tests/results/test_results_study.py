@@ -32,6 +32,9 @@ def test_a_study_is_checked_at_construction() -> None:
         Study(" ", (Number(1),), (Number(0),))
     with pytest.raises(EstimlabError, match=r"Number\.number is nan"):
         Study("?", (Number(float("nan")),), (Number(0),))  # type: ignore[arg-type]
+    for name in ("low", "variance"):
+        with pytest.raises(EstimlabError, match=f"'{name}' is defined in estimlab/results/columns.py"):
+            Study("?", (Number(1),), (Number(0),), columns=(Column(name, "", "1", "something else"),))
 
 
 def test_load_by_name_and_by_path(write_study: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,8 +47,8 @@ def test_the_interval_covers_what_chance_makes(study):
     n, numbers = 18, np.random.default_rng(1)
     one = found(study, numbers.random(n), numbers.random((1, n)))
     expected = 1.96 * np.sqrt(2 * (2 * n + 5) / (9 * n * (n - 1)))
-    assert one["high"] == pytest.approx(expected, rel=0.1)
-    assert one["low"] == pytest.approx(-expected, rel=0.1)
+    assert one["chance_high"] == pytest.approx(expected, rel=0.1)
+    assert one["chance_low"] == pytest.approx(-expected, rel=0.1)
 
 
 def test_seeds_that_agree_do_not_narrow_the_interval(study):
@@ -56,7 +56,8 @@ def test_seeds_that_agree_do_not_narrow_the_interval(study):
     numbers = np.random.default_rng(2)
     x, y = numbers.random(12), numbers.random((1, 12))
     one, three = found(study, x, y), found(study, x, np.repeat(y, 3, 0))
-    assert [one[name] for name in ("value", "low", "high")] == [three[name] for name in ("value", "low", "high")]
+    names = ("value", "chance_low", "chance_high")
+    assert [one[name] for name in names] == [three[name] for name in names]
 
 
 def test_an_estimator_whose_run_stopped_is_left_out(study):
