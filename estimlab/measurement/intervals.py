@@ -28,8 +28,13 @@ class Ratio:
     high: float
 
 
-def fieller(numerator: tuple[float, float], denominator: tuple[float, float], z: float = NORMAL_95) -> Ratio:
-    """The ratio of two independent normal estimates, with Fieller's interval (Fieller 1954, J. R. Stat. Soc. B 16).
+def fieller(
+    numerator: tuple[float, float],
+    denominator: tuple[float, float],
+    covariance: float = 0.0,
+    z: float = NORMAL_95,
+) -> Ratio:
+    """The ratio of two jointly normal estimates, with Fieller's interval (Fieller 1954, J. R. Stat. Soc. B 16).
 
     The interval holds the ratios R for which ``a - R b`` is not more than z of its standard errors from zero: it is
     exact for normal estimates, and not symmetric. Where b may be zero the set is unbounded; both ends are infinite
@@ -38,6 +43,7 @@ def fieller(numerator: tuple[float, float], denominator: tuple[float, float], z:
     Args:
         numerator: a and its standard error.
         denominator: b and its standard error, b not zero.
+        covariance: of both; 0 where they are independent.
         z: normal quantile of the confidence.
 
     >>> ratio = fieller((4.0, 0.0), (2.0, 0.1), z=2.0)
@@ -45,12 +51,14 @@ def fieller(numerator: tuple[float, float], denominator: tuple[float, float], z:
     (2.0, 1.818, 2.222)
     """
     (a, a_error), (b, b_error) = numerator, denominator
-    value, left = a / b, b**2 - (z * b_error) ** 2
-    stderr = math.hypot(a_error, value * b_error) / abs(b)
-    if left <= 0:
+    value = a / b
+    stderr = math.sqrt(max(a_error**2 - 2 * value * covariance + (value * b_error) ** 2, 0.0)) / abs(b)
+    # (a - R b)^2 <= z^2 Var(a - R b), a quadratic in R
+    square, linear, constant = b**2 - (z * b_error) ** 2, a * b - z**2 * covariance, a**2 - (z * a_error) ** 2
+    if square <= 0:
         return Ratio(value, stderr, -math.inf, math.inf)
-    root = z * math.sqrt(a_error**2 * left + (a * b_error) ** 2)
-    return Ratio(value, stderr, (a * b - root) / left, (a * b + root) / left)
+    root = math.sqrt(max(linear**2 - square * constant, 0.0))
+    return Ratio(value, stderr, (linear - root) / square, (linear + root) / square)
 
 
 def kendall(x: np.ndarray, y: np.ndarray, resamples: int = 9999, seed: int = 0) -> tuple[float, float, float, float]:

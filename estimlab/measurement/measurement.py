@@ -179,6 +179,19 @@ class Measurement:
 
         return {place: self._evaluate(statistic, blocks) for place, blocks in self._places(by).items()}
 
+    def replicates(self, statistic: str, by: By = "layer") -> dict[str, Tensor]:
+        """A statistic with one of the 64 groups of draws left out at a time, for the jackknife of several together.
+
+        Measurements with the same seed and number of draws share draws group by group: the covariance of two of their
+        statistics is the mean product of the deviations of the replicates, times ``groups - 1``. Empty where the
+        moments are exact.
+        """
+        places = {place: self._left_out(blocks) for place, blocks in self._places(by).items()}
+        return {
+            place: torch.zeros(0, dtype=torch.float64) if left_out is None else STATISTICS[statistic](left_out)
+            for place, left_out in places.items()
+        }
+
     def squared_bias_interval(self, level: float = 0.95, by: By = "layer") -> dict[str, tuple[float, float]]:
         """Confidence interval of the squared bias per layer or block, by inversion of the noncentral chi-square.
 
