@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from estimlab.results.plotting import PAGE_WIDTH
+from estimlab.results.plotting import PAGE_WIDTH, legend
 
 LOOKS = {
     "holds": {"color": "#0072B2", "marker": "o"},
@@ -28,19 +28,15 @@ def draw(table: pd.DataFrame) -> Figure:
     axes = figure.subplots(1, len(parts), squeeze=False)[0]
     for ax, part in zip(axes, parts, strict=True):
         _claims(ax, part.reset_index(drop=True))
-    handles = [
-        Line2D([], [], linestyle="none", label=name, **look)
-        for name, look in LOOKS.items()
-        if name in set(table["verdict"])
-    ]
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=4,
-        title="bars: 95 % interval, where sampled (most are smaller than the marks); other ratios are exact.\n"
+    verdicts = {name: look for name, look in LOOKS.items() if name in set(table["verdict"])}
+    legend(
+        figure,
+        (),
+        "bars: 95 % interval, where sampled (most are smaller than the marks); other ratios are exact.\n"
         "Open mark at the right: no ratio, as the call fails. Axis linear between -0.1 and 0.1, logarithmic beyond.\n"
         "Grey line: as claimed. *: a control of ours.",
-        title_fontsize=6.5,
+        columns=4,
+        more={name: Line2D([], [], linestyle="none", **look) for name, look in verdicts.items()},
     )
     return figure
 

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from estimlab.results.plotting import PAGE_WIDTH, appearance
+from estimlab.results.plotting import PAGE_WIDTH, appearance, legend
 
 UNITS = ("objective evaluations", "layer passes")
 EXAMPLES = {"one": "one example", "all": "all examples"}
@@ -37,7 +37,7 @@ def _curves(table: pd.DataFrame) -> Figure:
         axes[row, 0].set_ylabel(r"$\mathrm{RMSE}(\bar g_N)\,/\,\|g^*\|$")
     title = f"{table['problem'].iloc[0]}, first layer. Solid: biased; dashed: unbiased. Bands: 95 % intervals; "
     title += "a line ends where noise hides the bias."
-    _legend(figure, axes, title)
+    legend(figure, axes, title, columns=5)
     return figure
 
 
@@ -98,11 +98,3 @@ def _look(estimator: str, parameters: str) -> dict[str, str]:
     """Small temperatures are open markers."""
     look = dict(appearance(estimator, parameters.replace("tails=common", "")))
     return look | {"markerfacecolor": "white"} if parameters.endswith("=0.3") else look
-
-
-def _legend(figure: Figure, axes: np.ndarray, title: str) -> None:
-    handles: dict[str, object] = {}
-    for ax in axes.flat:
-        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle)
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, title=title, title_fontsize=7)

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from estimlab.results.plotting import PAGE_WIDTH
+from estimlab.results.plotting import PAGE_WIDTH, legend
 
 QUANTITIES = {
     "mean": ("mean", "#000000", "o"),
@@ -27,11 +27,8 @@ def draw(table: pd.DataFrame) -> Figure:
     _coverage(cover, table[(table["statistic"] == "coverage") & ~relaxed])
     _power(power, table[(table["statistic"] == "rejection_rate") & (table["problem"] == "normal")])
     _heavy(heavy, table[relaxed])
-    handles: dict[str, object] = {}
-    for ax in (cover, heavy):
-        handles |= {label: handle for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     title = "marks of the left and right panels; left, one for each toy: normal, uniform, two points, unequal variances"
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, title=title, title_fontsize=7)
+    legend(figure, (cover, heavy), title, columns=4)
     return figure
 
 

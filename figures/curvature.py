@@ -9,7 +9,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from estimlab.results.plotting import PAGE_WIDTH, appearance
+from estimlab.results.plotting import PAGE_WIDTH, appearance, legend
 
 COLUMNS = {
     "relative_bias": "relative bias",
@@ -37,17 +37,13 @@ def draw(table: pd.DataFrame) -> Figure:
         axes[1, column].set(xlabel="power $p$")
     axes[0, 0].set_ylabel("$z'Az + b'z$")
     axes[1, 0].set_ylabel(f"$|w \\cdot z - 0.45|^p$, {many['units'].max():.0f} bits")
-    handles = {label: handle for handle, label in zip(*axes[0, 0].get_legend_handles_labels(), strict=True)}
-    handles |= {label: handle for handle, label in zip(*axes[0, 2].get_legend_handles_labels(), strict=True)}
-    upper.legend(
-        handles.values(),
-        handles.keys(),
-        loc="outside lower center",
-        ncols=5,
-        title="Medians over random problems; bars: 95 % intervals of the medians. GS, REINFORCE and DisARM by Monte "
+    legend(
+        upper,
+        axes[0],
+        "Medians over random problems; bars: 95 % intervals of the medians. GS, REINFORCE and DisARM by Monte "
         "Carlo, others exact.\nA bias of zero, or within three standard errors of it, has no mark above and is 0 "
         "below. Frames: the smallest of a row.",
-        title_fontsize=7,
+        columns=5,
     )
     _matrices(lower, table[table["units"] == 8])
     return figure

@@ -8,13 +8,19 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from estimlab.results.plotting import PAGE_WIDTH, appearance
+from estimlab.results.plotting import PAGE_WIDTH, appearance, legend
 
 ROWS = {
     "relative_bias": "relative bias",
     "relative_std": "relative std of a draw",
     "cosine": "1 $-$ cosine of the mean",
 }
+NOTE = (
+    "Lines: median over five networks, bands: from the smallest to the largest. GS by Monte Carlo, three networks, "
+    "shown where\nit exceeds three standard errors; where gradients vanish, rare draws that samples miss carry its "
+    "mean and std. Lower right: $L$ single units,\nstandard errors smaller than the marks, dashes: the limit "
+    r"$\propto (\tau \log 1/\tau)^L$."
+)
 SHADES = {1: "#999999", 2: "#0072B2", 3: "#D55E00", 4: "#000000"}
 
 
@@ -47,7 +53,7 @@ def draw(table: pd.DataFrame) -> Figure:
     panels = lower.subplots(1, 4)
     _attributions(lower, panels[:3], chains[chains["statistic"] == "bias_contribution"], names)
     _vanishing(panels[3], table[table["problem"] == "single units"])
-    _legend(upper, axes)
+    legend(upper, axes[1, 0], NOTE, columns=5)
     return figure
 
 
@@ -104,18 +110,3 @@ def _vanishing(ax: Axes, table: pd.DataFrame) -> None:
     ax.set(xscale="log", yscale="log", xlabel=r"temperature $\tau$")
     ax.set_title(r"$P(|g| > 0.01)$, GS, $L$ units")
     ax.margins(x=0.15)
-
-
-def _legend(figure: Figure, axes: np.ndarray) -> None:
-    handles, labels = axes[1, 0].get_legend_handles_labels()
-    figure.legend(
-        handles,
-        labels,
-        loc="outside lower center",
-        ncols=5,
-        title="Lines: median over five networks, bands: from the smallest to the largest. GS by Monte Carlo, three "
-        "networks, shown where\nit exceeds three standard errors; where gradients vanish, rare draws that samples miss "
-        "carry its mean and std. Lower right: $L$ single units,\nstandard errors smaller than the marks, dashes: "
-        r"the limit $\propto (\tau \log 1/\tau)^L$.",
-        title_fontsize=7,
-    )

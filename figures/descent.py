@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from estimlab.results.plotting import PAGE_WIDTH, appearance
+from estimlab.results.plotting import PAGE_WIDTH, appearance, legend
 
 PREDICTORS = {
     "relative_bias": "relative bias",
@@ -24,6 +23,10 @@ VARIANTS = {
     "temperature=0.1": {"fillstyle": "left"},
     "samples=2": {"marker": "X", "fillstyle": "none"},
 }
+NOTE = (
+    "Bias and deviation at the initialisation, layers of units joined. Bars: 95 % intervals over networks.\n"
+    r"$\tau_b$: rank correlation with its 95 % bootstrap interval and permutation $p$."
+)
 STAGE = "start"
 FLOOR = 2e-3  # where estimators without bias are drawn
 
@@ -41,7 +44,7 @@ def draw(table: pd.DataFrame) -> Figure:
                 ax.set_xlabel(words)
         axes[row, 0].set_ylabel(f"{problem}\nexcess of the final loss")
     axes[0, 0].annotate("zero", (FLOOR, 1.0), xycoords=("data", "axes fraction"), ha="center", fontsize=6.5)
-    _legend(figure, axes)
+    legend(figure, axes[0, 0], NOTE)
     return figure
 
 
@@ -70,10 +73,3 @@ def _look(estimator: str, parameters: str) -> dict[str, str]:
     for ending, changes in VARIANTS.items():
         look |= changes if parameters.endswith(ending) else {}
     return look
-
-
-def _legend(figure: Figure, axes: np.ndarray) -> None:
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    title = "Bias and deviation at the initialisation, layers of units joined. Bars: 95 % intervals over networks.\n"
-    title += r"$\tau_b$: rank correlation with its 95 % bootstrap interval and permutation $p$."
-    figure.legend(handles, labels, loc="outside lower center", ncols=6, title=title, title_fontsize=7)

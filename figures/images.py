@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from estimlab.results.plotting import PAGE_WIDTH, appearance
+from estimlab.results.plotting import PAGE_WIDTH, appearance, legend
 
 NAMES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "digits": "digits"}
 TRAINERS = {"exact": "-", "straight_through": "--", "zgr": ":"}
@@ -17,6 +16,8 @@ ROWS = (
     ("relative_bias", "1", "relative bias,\nsecond layer"),
     ("relative_std", "0", "relative deviation,\nfirst layer"),
 )
+WORDS = {"exact": "along the exact gradient", "straight_through": "along draws of ST", "zgr": "along draws of ZGR"}
+NOTE = "Exact values (DisARM: standard errors below 2 %). Line style: what the network was trained along."
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -37,7 +38,8 @@ def draw(table: pd.DataFrame) -> Figure:
         axes[-1, column].set_xscale("symlog", linthresh=10)
         axes[-1, column].set_xlim(left=-1)
     axes[-1, 0].set_ylabel("expected accuracy\non test images")
-    _legend(figure, axes)
+    trainers = {WORDS[trainer]: Line2D([], [], color="0.3", linestyle=style) for trainer, style in TRAINERS.items()}
+    legend(figure, axes, NOTE, columns=4, more=trainers)
     return figure
 
 
@@ -59,20 +61,3 @@ def _accuracy(ax: Axes, table: pd.DataFrame) -> None:
     for trainer, style in TRAINERS.items():
         rows = table[table["trainer"] == trainer]
         ax.plot(rows["step"], rows["value"], linestyle=style, color="0.3")
-
-
-def _legend(figure: Figure, axes: np.ndarray) -> None:
-    handles: dict[str, object] = {}
-    for ax in axes.flat:
-        handles |= {label: handle for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    words = {"exact": "along the exact gradient", "straight_through": "along draws of ST", "zgr": "along draws of ZGR"}
-    for trainer, style in TRAINERS.items():
-        handles[words[trainer]] = Line2D([], [], color="0.3", linestyle=style)
-    figure.legend(
-        handles.values(),
-        handles.keys(),
-        loc="outside lower center",
-        ncols=4,
-        title="Exact values (DisARM: standard errors below 2 %). Line style: what the network was trained along.",
-        title_fontsize=7,
-    )

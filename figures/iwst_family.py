@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from estimlab.results.plotting import PAGE_WIDTH, appearance
+from estimlab.results.plotting import PAGE_WIDTH, appearance, legend
 
 RAW, INVARIANT = ("relative_bias", "relative_std"), ("scale_invariant_bias", "scale_invariant_std")
 AXES = {RAW: ("relative bias", "relative std"), INVARIANT: ("scale-invariant bias", "scale-inv. std")}
@@ -42,20 +42,13 @@ def draw(table: pd.DataFrame) -> Figure:
             _plane(ax, here[here["layer"] == layer], pair)
             ax.set_title(f"layer {layer + 1:.0f}, {name}")
             ax.set(xlabel=AXES[pair][0], ylabel=AXES[pair][1] if column == 0 else "")
-    upper.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=7)
+    legend(upper, axes[0, 0], columns=7, place="upper center")
     units = table[table["p1"].notna()]
     for ax, (problem, rows) in zip(lower.subplots(1, 2), units.groupby("problem", sort=False), strict=True):
         _one_unit(ax, rows)
         ax.set_title(f"one unit, $P = 0.73$, $f'(0) = 1$, $f'' = {problem.split('=')[1]}$")
-    handles, labels = ax.get_legend_handles_labels()
-    lower.legend(
-        handles,
-        labels,
-        loc="outside lower center",
-        ncols=4,
-        title="All exact (2-8-8-8-1 network of seed 0; one draw). Thick grey line: front of all members shown.",
-        title_fontsize=7,
-    )
+    note = "All exact (2-8-8-8-1 network of seed 0; one draw). Thick grey line: front of all members shown."
+    legend(lower, ax, note, columns=4)
     return figure
 
 

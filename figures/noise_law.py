@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from estimlab.results.plotting import PAGE_WIDTH
+from estimlab.results.plotting import PAGE_WIDTH, legend
 
 LOOKS = {
     "Logistic": ("#0072B2", "o"),
@@ -42,10 +42,10 @@ def draw(table: pd.DataFrame) -> Figure:
     for ax in axes[-1]:
         ax.set(xticks=range(len(LAYERS)), xticklabels=list(LAYERS.values()), xlabel="layer")
     networks = int(table["networks"].iloc[0])
-    title = (
+    note = (
         f"mark: median over {networks} networks, exact in each; bar: 95 % interval of that median. 0: zero to rounding"
     )
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, title=title)
+    legend(figure, axes[0, 0], note, columns=4)
     return figure
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from estimlab.results.plotting import PAGE_WIDTH, appearance
+from estimlab.results.plotting import PAGE_WIDTH, appearance, legend
 
 STATISTICS = {
     "relative_rmse": "relative RMSE of one draw",
@@ -26,7 +26,7 @@ def draw(table: pd.DataFrame) -> Figure:
     """Columns: statistics; above: ours against the published number, below: z."""
     table = table.assign(layer=table["layer"].astype(str))
     figure = Figure(figsize=(PAGE_WIDTH, 4.6), layout="constrained")
-    axes = figure.subplots(2, len(STATISTICS), height_ratios=(1.6, 1), squeeze=False)
+    axes = figure.subplots(2, len(STATISTICS), height_ratios=(1.8, 1), squeeze=False)
     for (above, below), (statistic, words) in zip(axes.T, STATISTICS.items(), strict=True):
         rows = table[table["statistic"] == statistic]
         _against(above, rows)
@@ -34,8 +34,7 @@ def draw(table: pd.DataFrame) -> Figure:
         above.set(xlabel="published", title=words)
     axes[0, 0].set_ylabel("measured here")
     axes[1, 0].set_ylabel("$z$")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=7, title=NOTE, title_fontsize=7)
+    legend(figure, axes[0, 0], NOTE, columns=7)
     return figure
 
 
@@ -45,9 +44,11 @@ def _against(ax: Axes, table: pd.DataFrame) -> None:
         ax.errorbar(
             rows["published"], rows["value"], linestyle="none", capsize=0, **bars, **_look(estimator, parameters)
         )
-    ax.axline((0.5, 0.5), slope=1, color="0.7", linewidth=0.7, zorder=0)
     if table["statistic"].iloc[0] != "mean_cosine":
         ax.set(xscale="log", yscale="log")
+    ends = min(ax.get_xlim()[0], ax.get_ylim()[0]), max(ax.get_xlim()[1], ax.get_ylim()[1])
+    ax.plot(ends, ends, color="0.7", linewidth=0.7, zorder=0)
+    ax.set(xlim=ends, ylim=ends)
 
 
 def _distances(ax: Axes, table: pd.DataFrame) -> None:

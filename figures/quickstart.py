@@ -7,13 +7,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from estimlab.results.plotting import PAGE_WIDTH, appearance
+from estimlab.results.plotting import PAGE_WIDTH, appearance, legend
 
 STAGES = {"init": "initialisation", "early": "early", "late": "late in training"}
 LAYERS = {"0": "first layer", "1": "second layer"}
 AVERAGED = ("straight_through", "zgr", "mve", "st_gumbel_softmax", "gumbel_softmax", "reinforce", "arm", "disarm")
 OPEN = {"identity", "hard_tanh", "tanh", "approx_sign"}
 PROXY_MARKERS = {"identity": "o", "hard_tanh": "s", "tanh": "D", "approx_sign": "^"}
+NOTE = (
+    "arrow: upper limit of a bias that four standard errors hide; other standard errors (jackknife) are smaller than "
+    "the marks.\nGrey arcs: equal RMSE of one draw."
+)
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -33,7 +37,7 @@ def draw(table: pd.DataFrame) -> Figure:
         axes[row, 0].set_ylabel("relative standard deviation" if row < 2 else "relative RMSE of the mean")
     for ax in axes[:2].flat:
         _equal_rmse(ax)
-    _legend(figure, axes)
+    legend(figure, axes[:2], NOTE)
     return figure
 
 
@@ -91,19 +95,3 @@ def _look(estimator: str, parameters: str) -> dict[str, object]:
     if proxy in OPEN or parameters.endswith("=0.3") or parameters == "baseline=0.0":
         look["markerfacecolor"] = "none"
     return look
-
-
-def _legend(figure: Figure, axes: np.ndarray) -> None:
-    handles: dict[str, object] = {}
-    for ax in axes[:2].flat:
-        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle)
-    figure.legend(
-        handles.values(),
-        handles.keys(),
-        loc="outside lower center",
-        ncols=6,
-        title="arrow: upper limit of a bias that four standard errors hide; other standard errors (jackknife) are "
-        "smaller than the marks.\nGrey arcs: equal RMSE of one draw.",
-        title_fontsize=7,
-    )

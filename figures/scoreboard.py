@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from estimlab.results.plotting import PAGE_WIDTH, appearance
+from estimlab.results.plotting import PAGE_WIDTH, appearance, legend
 
 PANELS = {
     "relative_bias": "bias",
@@ -38,17 +38,13 @@ def draw(table: pd.DataFrame) -> Figure:
         for ax in axes:
             ax.axhspan(place - 0.5, place + 0.5, color=NEWCOMER, alpha=0.6, zorder=0)
         axes[0].get_yticklabels()[place].set_fontweight("bold")
-    handles, labels = axes[0].get_legend_handles_labels()
-    unique = dict(zip(labels, handles, strict=True))
-    figure.legend(
-        unique.values(),
-        unique.keys(),
-        loc="outside lower center",
-        ncols=5,
-        title="First layer; bias, deviation, RMSE over the norm of the true gradient. Equal cost: the mean of as many\n"
+    legend(
+        figure,
+        axes[0],
+        "First layer; bias, deviation, RMSE over the norm of the true gradient. Equal cost: the mean of as many\n"
         "draws as 10,000 layer passes give. Bars: 95 % interval, where sampled. Open marks at the left edge: below\n"
         "1e-4, or a sampled bias within 4 standard errors of 0. Rows by median error at equal cost; shaded: newcomer.",
-        title_fontsize=6.5,
+        columns=5,
     )
     return figure
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from estimlab.results.plotting import PAGE_WIDTH, appearance
+from estimlab.results.plotting import PAGE_WIDTH, appearance, legend
 
 OBJECTIVES = {
     "linear": r"linear, $f = b$",
@@ -21,6 +21,12 @@ ORDERS = {"relative_bias": "order_of_relative_bias", "variance": "order_of_varia
 IN_BIAS = ("gumbel_softmax", "st_gumbel_softmax")
 SMALL = 0.4  # asymptotes are drawn below
 DASHES = {"samples=10": "--", "samples=100": ":"}
+NOTE = (
+    r"One bit with logistic noise at pre-activation 0.7; all values are exact. GR($K$) has the bias of ST-GS for every "
+    "$K$. Dips: the bias changes its sign.\nColoured numbers: the fitted order $s$ with which the distance from the "
+    r"limit (GS: zero, variance of the others: ZGR's) goes like $\tau^s$,"
+    "\n± the change when the last correction of the fit is dropped."
+)
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -35,7 +41,11 @@ def draw(table: pd.DataFrame) -> Figure:
         axes_row[0].set_ylabel(LABELS[statistic])
     for ax in axes[-1]:
         ax.set_xlabel(r"temperature $\tau$")
-    _legend(figure, axes)
+    more = {
+        r"theory at small $\tau$": Line2D([], [], color="0.8", linewidth=2.4),
+        "derived independently": Line2D([], [], color="0.2", marker="x", linestyle="none", markersize=4.5),
+    }
+    legend(figure, axes[1, 0], NOTE, columns=7, more=more)
     return figure
 
 
@@ -59,24 +69,3 @@ def _panel(ax: Axes, table: pd.DataFrame, statistic: str) -> None:
         text = f"{fit['value']:.3f} ± {fit['stderr']:.1g}"
         where = (0.98, bottom + 0.08 * place)
         ax.annotate(text, where, xycoords="axes fraction", ha="right", color=look["color"], fontsize=6.5)
-
-
-def _legend(figure: Figure, axes: object) -> None:
-    handles, labels = axes[1, 0].get_legend_handles_labels()  # type: ignore[index]
-    handles += [
-        Line2D([], [], color="0.8", linewidth=2.4),
-        Line2D([], [], color="0.2", marker="x", linestyle="none", markersize=4.5),
-    ]
-    labels += [r"theory at small $\tau$", "derived independently"]
-    figure.legend(
-        handles,
-        labels,
-        loc="outside lower center",
-        ncols=7,
-        title=r"One bit with logistic noise at pre-activation 0.7; all values are exact. GR($K$) has the bias of ST-GS "
-        "for every $K$. Dips: the bias changes its sign.\n"
-        "Coloured numbers: the fitted order $s$ with which the distance from the limit (GS: zero, variance of the "
-        r"others: ZGR's) goes like $\tau^s$,"
-        "\n± the change when the last correction of the fit is dropped.",
-        title_fontsize=7,
-    )

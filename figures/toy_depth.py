@@ -8,10 +8,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from estimlab.results.plotting import PAGE_WIDTH, appearance
+from estimlab.results.plotting import PAGE_WIDTH, appearance, legend
 
 LAYERS = {"0": "first layer", "1": "second layer", "2": "third layer"}
 BANDS = ("cosine_of_mean_15", "cosine_of_mean_50", "cosine_of_mean_85")
+NOTE = (
+    "RMSE: bars are two standard errors. Cosine with the true gradient: marks are medians over means of 1, 8, 64 or "
+    "512 draws (placed side by side),\nbars go from the 15 % to the 85 % quantile. Dotted: relative bias and cosine of "
+    "infinitely many draws, without sampling."
+)
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -35,7 +40,7 @@ def draw(table: pd.DataFrame) -> Figure:
                 ax.set_xlabel("number of averaged draws")
             else:
                 ax.tick_params(labelbottom=False)
-    _legend(figure, axes)
+    legend(figure, axes[0, 0], NOTE, columns=9, more={"limit, exact": Line2D([], [], color="0.3", linestyle=":")})
     return figure
 
 
@@ -84,19 +89,3 @@ def _look(estimator: str, parameters: str) -> dict[str, object]:
     if estimator == "mean_field":
         look |= {"marker": "", "linestyle": "-."}
     return look
-
-
-def _legend(figure: Figure, axes: np.ndarray) -> None:
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    handles = [handle.lines[0] for handle in handles] + [Line2D([], [], color="0.3", linestyle=":")]
-    figure.legend(
-        handles,
-        [*labels, "limit, exact"],
-        loc="outside lower center",
-        ncols=9,
-        columnspacing=1,
-        title="RMSE: bars are two standard errors. Cosine with the true gradient: marks are medians over means of 1, "
-        "8, 64 or 512 draws (placed side by side),\nbars go from the 15 % to the 85 % quantile. Dotted: relative bias "
-        "and cosine of infinitely many draws, without sampling.",
-        title_fontsize=7,
-    )

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from estimlab.results.plotting import PAGE_WIDTH, appearance
+from estimlab.results.plotting import PAGE_WIDTH, appearance, legend
 
 PREDICTORS = {
     "relative_bias": r"relative bias, $\|m - g^*\|/\|g^*\|$",
@@ -37,15 +37,7 @@ def draw(table: pd.DataFrame) -> Figure:
         axes[1, column].set_title(predictor.replace("_", " "))
     axes[0, 0].set_ylabel("training loss of the larger network (nats)")
     axes[1, 0].set_ylabel(r"Kendall's $\tau$, stratified by seed")
-    handles = dict(zip(*axes[0, 0].get_legend_handles_labels()[::-1], strict=True))
-    figure.legend(
-        handles.values(),
-        handles.keys(),
-        loc="outside lower center",
-        ncols=6,
-        title=NOTE,
-        title_fontsize=7,
-    )
+    legend(figure, axes[0, 0], NOTE)
     return figure
 
 

@@ -7,10 +7,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from estimlab.results.plotting import PAGE_WIDTH, appearance
+from estimlab.results.plotting import PAGE_WIDTH, appearance, legend
 
 ROWS = {"relative_bias": "relative bias", "relative_std": "relative std of a draw"}
 LAYERS = {"0": "first layer", "1": "second layer"}
+NOTE = (
+    "Small marks: single networks; lines: their medians; all exact, but for GS (Monte Carlo, where it exceeds three "
+    "standard errors).\nNumbers: exponent $b$ of $n^b$ for $n \\geq 4$, with its 95 % interval; std for up to 12 units."
+)
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -31,7 +35,7 @@ def draw(table: pd.DataFrame) -> Figure:
     for row, label in enumerate(ROWS.values()):
         axes[row, 0].set_ylabel(label)
     _ticks(axes, table)
-    _legend(figure, axes)
+    legend(figure, axes[1, 0], NOTE, columns=5)
     return figure
 
 
@@ -68,17 +72,3 @@ def _ticks(axes: np.ndarray, table: pd.DataFrame) -> None:
     for row in axes[:, 0]:
         bottom, top = row.get_ylim()
         row.set_ylim(bottom / 40, top)
-
-
-def _legend(figure: Figure, axes: np.ndarray) -> None:
-    handles, labels = axes[1, 0].get_legend_handles_labels()
-    figure.legend(
-        handles,
-        labels,
-        loc="outside lower center",
-        ncols=5,
-        title="Small marks: single networks; lines: their medians; all exact, but for GS (Monte Carlo, where it "
-        "exceeds three standard errors).\nNumbers: exponent $b$ of $n^b$ for $n \\geq 4$, with its 95 % interval; std "
-        "for up to 12 units.",
-        title_fontsize=7,
-    )

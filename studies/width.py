@@ -20,56 +20,56 @@ from estimlab.results.columns import Column
 from estimlab.results.study import Cell, Study
 
 SEEDS, LAYERS = (0, 1, 2, 3, 4), ("0", "1")
+WIDTHS = (2, 3, 4, 6, 8, 10, 12, 14, 16)
 ESTIMATORS = (el.StraightThrough(), el.ZGR(), el.MVE(1.0), el.AnalyticGumbelRao(0.5))
 SAMPLED = el.GumbelSoftmax(0.5)
-Networks = tuple[tuple[int, tuple[int, ...]], ...]  # pairs of a width and the seeds of its networks
+FIT_FROM = 4  # smallest width that the fits see
 
 
 @final
 @dataclass(frozen=True)
-class Widths(Cell):
-    """Every network of some widths and seeds, and the power of the width that fits a statistic best.
+class Network(Cell):
+    """All estimators on one network.
 
     Attributes:
         steps: of exact descent; 0: at initialisation.
-        networks: pairs of a width and the seeds of its networks.
-        fit_from: smallest width that the fit sees.
+        width: units in each of the two layers.
+        seed: of the network, and of the draws.
         variance_to: largest width whose variance is computed; beyond it the bias alone is, exactly too.
         draws: of Gumbel-Softmax, which has no exact moments.
     """
 
     steps: int
-    networks: Networks
-    fit_from: int = 4
+    width: int
+    seed: int
     variance_to: int = 12
     draws: int = 4096
 
     @property
+    def recipe(self) -> CosineChain:
+        """Of the network."""
+        return CosineChain((self.width, self.width), self.steps, self.seed)
+
+    @property
     def title(self) -> str:
-        """The stage."""
-        return f"widths {', '.join(str(width) for width, _ in self.networks)} at step {self.steps}"
+        """Width, stage and seed."""
+        return f"{self.width} units a layer at step {self.steps}, seed {self.seed}"
 
     def run(self) -> list[dict[str, Any]]:
-        """Rows per network, then the fits."""
-        rows = [row for width, seeds in self.networks for seed in seeds for row in self.network(width, seed)]
-        return [*rows, *self.fits(rows)]
-
-    def network(self, width: int, seed: int) -> list[dict[str, Any]]:
-        """Statistics per layer of all estimators on one network."""
-        recipe = CosineChain((width, width), self.steps, seed)
-        head = {"problem": "2-n-n-1", "stage": recipe.columns()["stage"], "width": width, "seed": seed}
-        rows = [{**head, **row} for estimator in ESTIMATORS for row in self.exact(recipe, estimator, width)]
-        if width <= self.variance_to:
-            problem, truth = build(recipe)
-            rows += [{**head, **row} for row in el.measure(problem, SAMPLED, truth, self.draws, seed).rows()]
+        """Rows per layer: bias, deviation and cosine."""
+        head = {"problem": "2-n-n-1", "stage": self.recipe.columns()["stage"], "width": self.width, "seed": self.seed}
+        rows = [row for estimator in ESTIMATORS for row in self.exact(estimator)]
+        if self.width <= self.variance_to:
+            problem, truth = build(self.recipe)
+            rows += el.measure(problem, SAMPLED, truth, self.draws, self.seed).rows()
         kept = ("relative_bias", "relative_std", "cosine")
         empty = {"draws": None, "low": None, "high": None}
-        return [{**empty, **row} for row in rows if row["layer"] in LAYERS and row["statistic"] in kept]
+        return [{**head, **empty, **row} for row in rows if row["layer"] in LAYERS and row["statistic"] in kept]
 
-    def exact(self, recipe: CosineChain, estimator: el.Estimator, width: int) -> list[dict[str, Any]]:
+    def exact(self, estimator: el.Estimator) -> list[dict[str, Any]]:
         """All moments, or bias and cosine alone."""
-        problem, truth = build(recipe)
-        if width <= self.variance_to:
+        problem, truth = build(self.recipe)
+        if self.width <= self.variance_to:
             return el.exact_moments(problem, estimator, truth).rows()
         attribution = attribute_bias(problem, estimator)
         head = {"estimator": estimator.name, "parameters": parameters(estimator), "method": "exact", "stderr": 0.0}
@@ -82,21 +82,20 @@ class Widths(Cell):
                 rows.append({**head, "layer": layer, "statistic": name, "value": float(value)})
         return rows
 
-    def fits(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The exponent of each exact statistic with its 95 % interval."""
-        groups: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
-        for row in rows:
-            if row["method"] == "exact" and row["width"] >= self.fit_from and row["statistic"] != "cosine":
-                groups[row["estimator"], row["layer"], row["statistic"]].append(row)
-        result = []
-        for (*_, statistic), members in groups.items():
-            if len({row["width"] for row in members}) < 2:
-                continue
-            exponent, stderr, reach = exponent_of([(row["width"], row["value"]) for row in members])
-            fitted = {"value": exponent, "stderr": stderr, "low": exponent - reach, "high": exponent + reach}
-            name = f"{statistic}_exponent"
-            result.append({**members[0], "width": None, "seed": None, "statistic": name, **fitted})
-        return result
+
+def fits(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The power of the width that fits each exact statistic best, with its 95 % interval."""
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        if row["method"] == "exact" and row["width"] >= FIT_FROM and row["statistic"] != "cosine":
+            groups[row["stage"], row["estimator"], row["layer"], row["statistic"]].append(row)
+    result = []
+    for (*_, statistic), members in groups.items():
+        exponent, stderr, reach = exponent_of([(row["width"], row["value"]) for row in members])
+        fitted = {"value": exponent, "stderr": stderr, "low": exponent - reach, "high": exponent + reach}
+        name = f"{statistic}_exponent"
+        result.append({**members[0], "width": None, "seed": None, "statistic": name, **fitted})
+    return result
 
 
 def exponent_of(points: list[tuple[float, float]]) -> tuple[float, float, float]:
@@ -112,9 +111,9 @@ def exponent_of(points: list[tuple[float, float]]) -> tuple[float, float, float]
     return slope, stderr, float(stdtrit(len(x) - 2, 0.975)) * stderr
 
 
-def all_of(widths: tuple[int, ...], seeds: tuple[int, ...]) -> Networks:
-    """The same seeds at every width."""
-    return tuple((width, seeds) for width in widths)
+def cells(steps: int, widths: tuple[int, ...], seeds: tuple[int, ...], **fields: int) -> tuple[Network, ...]:
+    """The same seeds at every width; the wide ones, which take longest, first."""
+    return tuple(Network(steps, width, seed, **fields) for width in sorted(widths)[::-1] for seed in seeds)
 
 
 _EXPONENT = "power b of the width n that fits best, least squares of log value on log n over all networks"
@@ -127,11 +126,9 @@ STUDY = Study(
     "to 0.5 in the first layer, and 0.7 to 1.0 in the second, where it grows like n^(0.25 +- 0.17); ZGR's stays "
     "at 0.10 to 0.15 and at 0.08 to 0.10. The gain with many units that the literature reports is here one of "
     "untrained networks.",
-    cells=(
-        Widths(0, all_of((2, 3, 4, 6, 8, 10, 12, 14, 16), SEEDS)),
-        Widths(100, all_of((2, 3, 4, 6, 8, 10, 12, 14), SEEDS)),
-    ),
-    smoke=(Widths(0, all_of((2, 4, 6), (0, 1)), 2, 4, 512), Widths(5, all_of((2, 4), (0, 1)), 2, 4, 512)),
+    cells=cells(0, WIDTHS, SEEDS) + cells(100, WIDTHS, SEEDS),
+    smoke=cells(0, (2, 4, 6, 7), (0, 1), variance_to=6, draws=512) + cells(5, (4, 6), (0, 1), draws=512),
+    derived=fits,
     columns=(
         Column("width", r"$n$", "units", "number of units in each of the two layers; empty for a fit over widths"),
         Column("relative_bias_exponent", r"$b$", "1", f"relative bias: {_EXPONENT}"),

@@ -5,15 +5,19 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.legend import Legend
 
 from estimlab.errors import EstimlabError, closest
 from estimlab.results.table import read_table
@@ -122,6 +126,33 @@ def appearance(estimator: str, parameters: str = "") -> dict[str, str]:
     """
     label, color, marker = _KNOWN.get(estimator) or _unknown(estimator)
     return {"color": color, "marker": marker, "label": label + _suffix(parameters)}
+
+
+def legend(
+    figure: Figure | SubFigure,
+    axes: Axes | Iterable[Axes] | np.ndarray,
+    note: str = "",
+    columns: int = 6,
+    more: Mapping[str, Any] = MappingProxyType({}),
+    place: str = "lower center",
+) -> Legend:
+    """One legend of several axes outside them, every label once, under a note that says what bars and marks mean.
+
+    Args:
+        figure: what the legend belongs to.
+        axes: whose labels are shown, in this order.
+        note: text above the labels.
+        columns: of the legend.
+        more: further labels and their handles.
+        place: side of the figure.
+    """
+    found: dict[str, Any] = {}
+    for ax in np.ravel(np.asarray(axes, dtype=object)):
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    found |= more
+    style: dict[str, Any] = {"loc": f"outside {place}", "ncols": columns, "title": note or None, "title_fontsize": 7}
+    return figure.legend(list(found.values()), list(found), **style)
 
 
 def load_figure(name: str, folder: str | Path) -> Callable[[pandas.DataFrame], Figure | dict[str, Figure]]:

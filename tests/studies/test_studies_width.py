@@ -35,14 +35,27 @@ def test_intervals_cover_as_often_as_they_say():
 
 
 def test_a_width_without_variances_has_the_same_bias_and_cosine():
-    networks = ((4, (0, 1)), (5, (0, 1)))
-    full = width.Widths(2, networks, 2, variance_to=5, draws=512).run()
-    bias = width.Widths(2, networks, 2, variance_to=0, draws=512).run()
+    networks = [(width, seed) for width in (4, 5) for seed in (0, 1)]
+    full, bias = (
+        [row for one in networks for row in width.Network(2, *one, variance_to=to, draws=512).run()] for to in (5, 0)
+    )
 
     def values(rows):
-        exact = [row for row in rows if row["method"] == "exact"]
+        exact = [row for row in [*rows, *width.fits(rows)] if row["method"] == "exact"]
         return {(r["estimator"], r["layer"], r["width"], r["seed"], r["statistic"]): r["value"] for r in exact}
 
     everything, few = values(full), values(bias)
     assert len(few) == 4 * 4 * 2 * 2 + 4 * 2  # networks, estimators, layers, two statistics; and the fits of the bias
     assert few == pytest.approx({key: everything[key] for key in few}, rel=1e-9)
+
+
+def test_the_fits_keep_stages_apart_and_leave_narrow_networks_out():
+    def row(stage, units, value):
+        named = {"estimator": "zgr", "layer": "0", "statistic": "relative_bias", "method": "exact", "seed": 0}
+        return {**named, "stage": stage, "width": units, "value": value}
+
+    rows = [row("a", n, n**-0.5) for n in (4, 8, 16)] + [row("b", n, 3.0 * n) for n in (4, 8, 16)] + [row("a", 2, 99.0)]
+    found = {one["stage"]: one for one in width.fits(rows)}
+    assert found["a"]["value"] == pytest.approx(-0.5)
+    assert found["b"]["value"] == pytest.approx(1.0)
+    assert {one["statistic"] for one in found.values()} == {"relative_bias_exponent"}
