@@ -28,7 +28,7 @@ NOTE = (
     r"$\tau_b$: rank correlation with its 95 % bootstrap interval and permutation $p$."
 )
 STAGE = "start"
-FLOOR = 2e-3  # where estimators without bias are drawn
+FLOOR = 3e-4  # where zeros are drawn
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -43,7 +43,6 @@ def draw(table: pd.DataFrame) -> Figure:
             if row == len(problems) - 1:
                 ax.set_xlabel(words)
         axes[row, 0].set_ylabel(f"{problem}\nexcess of the final loss")
-    axes[0, 0].annotate("zero", (FLOOR, 1.0), xycoords=("data", "axes fraction"), ha="center", fontsize=6.5)
     legend(figure, axes[0, 0], NOTE)
     return figure
 
@@ -58,6 +57,10 @@ def _panel(ax: Axes, table: pd.DataFrame, predictor: str) -> None:
         bars = {"yerr": [[loss["value"] - loss["low"]], [loss["high"] - loss["value"]]], "elinewidth": 0.6}
         ax.errorbar(x, loss["value"], linestyle="none", capsize=0, markersize=4.5, **bars, **look)
     ax.set(xscale="log")
+    if (chosen["value"] <= FLOOR).any():
+        ax.axvline(2 * FLOOR, color="0.7", linewidth=0.6, linestyle=":")
+        ax.set_xticks([FLOOR, 0.001, 0.01, 0.1, 1, 10], ["0", *(f"$10^{{{power}}}$" for power in (-3, -2, -1, 0, 1))])
+        ax.set_xticks([], minor=True)
     ax.set_yscale("symlog", linthresh=0.01)
     ax.axhline(0, color="0.7", linewidth=0.6, zorder=0)
     found = table[(table["predictor"] == predictor) & (table["stage"] == STAGE)].set_index("statistic")

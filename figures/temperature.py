@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from estimlab.results.export import with_error
 from estimlab.results.plotting import PAGE_WIDTH, appearance, legend
 
 OBJECTIVES = {
@@ -25,7 +26,7 @@ NOTE = (
     r"One bit with logistic noise at pre-activation 0.7; all values are exact. GR($K$) has the bias of ST-GS for every "
     "$K$. Dips: the bias changes its sign.\nColoured numbers: the fitted order $s$ with which the distance from the "
     r"limit (GS: zero, variance of the others: ZGR's) goes like $\tau^s$,"
-    "\n± the change when the last correction of the fit is dropped."
+    "\nin brackets, in units of the last digit, its change when the last correction of the fit is dropped."
 )
 
 
@@ -66,6 +67,6 @@ def _panel(ax: Axes, table: pd.DataFrame, statistic: str) -> None:
         notes.append((look, fits.loc[key]))
     bottom = 0.03 if statistic == "relative_bias" else 0.60
     for place, (look, fit) in enumerate(reversed(notes)):
-        text = f"{fit['value']:.3f} ± {fit['stderr']:.1g}"
+        text = f"${with_error(fit['value'], fit['stderr'])}$"
         where = (0.98, bottom + 0.08 * place)
         ax.annotate(text, where, xycoords="axes fraction", ha="right", color=look["color"], fontsize=6.5)

@@ -265,7 +265,7 @@ STUDY = Study(
     "expectation overtakes ST in the first layer at 236 [221, 250] for one example and 143 [136, 150] for all 40, "
     "REINFORCE-LOO at 1054 [894, 1214] and 441 [420, 462]; ZGR, whose variance is large late in training, is overtaken "
     "there at every cost. A batch divides the variance, and the squared norm of the gradient too: per example it "
-    "lowers ST's crossover on the digits 1.7 and 5.8 times, in the two layers, and raises it on the toy, whose "
+    "lowers ST's crossover on the digits 1.6 and 5.8 times, in the two layers, and raises it on the toy, whose "
     "examples' gradients cancel, in the first layer from 3 to 904 [888, 919].",
     cells=cells(BIASED + UNBIASED, 16_384, 8, "digits-late/v1", "toy-late/v1"),
     smoke=cells(BIASED[4:6] + UNBIASED[2:5], 512, 1, "toy-late/v1"),

@@ -200,7 +200,7 @@ STUDY = Study(
     answer="Straight-through's bias grows with depth and with training: 0.29, 0.53, 0.74 of the gradient in the three "
     "layers at step 20, 0.83, 0.99, 1.22 at step 1000, where its mean has cosine 0.63, 0.22, -0.24 with the truth. In "
     "absolute terms it falls, but the gradient falls faster. Gumbel-Softmax at temperature 1 and mean field grow more "
-    "(to 10 and 19); ZGR is far better up to step 100 and as bad late; PSA has no bias in the last layer and at most "
+    "(to 10 and 19); ZGR is far better up to step 100, no better late; PSA has no bias in the last layer and at most "
     "0.6 below it. Late in training one draw of no estimator has an error below three times the gradient; of means of "
     "9000 draws, those of PSA and ARM have less than 0.61 and 0.54 of it in every layer. The published instance shows "
     "the same trend, with a quarter to two thirds of our straight-through bias at the same expected objective.",
