@@ -30,7 +30,8 @@ from estimlab.results.study import Cell, Study
 Stack = dict[str, Tensor]  # parameters of several networks, (networks, *block) per block
 PREDICTORS = ("relative_bias", "relative_std", "relative_rmse", "descent_efficiency")
 STAGES = ("start", "quarter")
-COLUMNS = ("stage", "estimator", "parameters", "predictor", "statistic", "value", "stderr", "low", "high")
+COLUMNS = ("stage", "estimator", "parameters", "learning_rate", "predictor", "statistic")
+COLUMNS += ("value", "stderr", "low", "high")
 
 
 @final
@@ -39,7 +40,8 @@ class Training(Cell):
     """One network trained from several initialisations along every estimator, and along the exact gradient.
 
     All networks of an estimator are trained at once, one draw a step over all examples. Initialisations and examples
-    are the same for every estimator; Adam, its learning rate going to zero as a cosine.
+    are the same for every estimator; Adam, its learning rate going to zero as a cosine. Of several rates the one of the
+    lowest mean exact loss is taken, for each estimator and for the exact gradient.
 
     Attributes:
         widths: units per layer.
@@ -47,20 +49,20 @@ class Training(Cell):
         networks: initialisations, a multiple of four.
         steps: of Adam.
         examples: number of points in the plane, two classes.
-        learning_rate: at the first step.
+        learning_rates: at the first step.
         measured: networks, out of these, in which bias and variance are measured.
         draws: of the estimators whose moments are sampled.
     """
 
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
 
     widths: tuple[int, ...]
     estimators: tuple[Estimator, ...]
-    networks: int = 12
+    networks: int = 16
     steps: int = 300
     examples: int = 64
-    learning_rate: float = 0.05
-    measured: int = 4
+    learning_rates: tuple[float, ...] = (0.1, 0.3, 1.0)
+    measured: int = 8
     draws: int = 2048
 
     @property
@@ -73,38 +75,59 @@ class Training(Cell):
         problem = CosineChain(self.widths, examples=self.examples).build()
         start = _initial(problem, self.networks)
         exact = self._descend(start, lambda step, stack: _exact_gradients(problem, stack))
-        quarter, best = exact[self.steps // 4], _objectives(problem, exact[-1])
-        rows = [{"statistic": "final_objective", "estimator": "exact", **_summary(best)}]
-        lost, found = [], []
+        losses, chosen = self._losses(problem, exact[-1])
+        quarter, best = self._of_rate(exact[self.steps // 4], chosen), losses[chosen]
+        rows, lost, found = self._loss_rows({"estimator": "exact"}, losses), [], []
         for estimator in self.estimators:
-            stack = self._descend(start, _sampled(problem, estimator, self.networks))[-1]
-            final = _objectives(problem, stack)
-            lost.append(float((final - best).mean()))
-            losses = {"final_objective": _summary(final), "excess_objective": _summary(final - best)}
+            passed = self._descend(start, _sampled(problem, estimator, self.networks * len(self.learning_rates)))
+            losses, chosen = self._losses(problem, passed[-1])
+            excess = losses[chosen] - best
+            lost.append(float(excess.mean()))
             stages = zip(STAGES, (start, quarter), strict=True)
             found.append({name: self._predictors(problem, estimator, stack) for name, stack in stages})
-            rows += [{**_named(estimator), "statistic": name, **values} for name, values in losses.items()]
-            rows += [{**_named(estimator), **row} for row in _measured_rows(found[-1])]
+            head = _named(estimator)
+            rows += self._loss_rows(head, losses)
+            rate = {"learning_rate": self.learning_rates[chosen]}
+            rows += [{**head, **rate, "statistic": "excess_objective", **_summary(excess)}]
+            rows += [{**head, **row} for row in _measured_rows(found[-1])]
         rows += _correlations(found, lost)
         return [{"problem": self.title, **dict.fromkeys(COLUMNS), **row} for row in rows]
 
     def _descend(self, start: Stack, gradient: Callable[[int, Stack], Stack]) -> list[Stack]:
-        """The networks before each step and after the last one.
+        """The networks before each step and after the last one: those of the first learning rate, of the second, ...
 
         Adam acts on every number apart, so one optimizer trains all networks as if each had its own.
         """
-        stack = {name: value.clone().requires_grad_() for name, value in start.items()}
-        optimizer = torch.optim.Adam(stack.values(), lr=self.learning_rate)
+        rates = [{name: value.clone().requires_grad_() for name, value in start.items()} for _ in self.learning_rates]
+        groups = [{"params": list(s.values()), "lr": lr} for s, lr in zip(rates, self.learning_rates, strict=True)]
+        optimizer = torch.optim.Adam(groups)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps)
-        passed = [start]
+        passed = [_joined(rates)]
         for step in range(self.steps):
             found = gradient(step, passed[-1])
-            for name, value in stack.items():
-                value.grad = found[name]
+            for name, value in found.items():
+                for stack, part in zip(rates, value.chunk(len(rates)), strict=True):
+                    stack[name].grad = part
             optimizer.step()
             schedule.step()
-            passed.append({name: value.detach().clone() for name, value in stack.items()})
+            passed.append(_joined(rates))
         return passed
+
+    def _losses(self, problem: el.Problem, stack: Stack) -> tuple[np.ndarray, int]:
+        """Exact loss per learning rate and network, and the number of the rate with the lowest mean."""
+        losses = _objectives(problem, stack).reshape(len(self.learning_rates), -1)
+        return losses, int(losses.mean(1).argmin())
+
+    def _loss_rows(self, head: dict[str, str], losses: np.ndarray) -> list[dict[str, Any]]:
+        """The loss at every learning rate."""
+        return [
+            {**head, "learning_rate": rate, "statistic": "final_objective", **_summary(values)}
+            for rate, values in zip(self.learning_rates, losses, strict=True)
+        ]
+
+    def _of_rate(self, stack: Stack, number: int) -> Stack:
+        """The networks of one learning rate."""
+        return {name: value.chunk(len(self.learning_rates))[number] for name, value in stack.items()}
 
     def _predictors(self, problem: el.Problem, estimator: Estimator, stack: Stack) -> np.ndarray:
         """One row per measured network, one column per predictor."""
@@ -131,6 +154,11 @@ def predictors(measurement: Measurement) -> list[float]:
     efficiency = float(mean @ truth) ** 2 / (square * energy)
     roots = [math.copysign(math.sqrt(abs(value) / square), value) for value in (bias, variance, bias + variance)]
     return [*roots, efficiency]
+
+
+def _joined(rates: list[Stack]) -> Stack:
+    """The networks of all learning rates as one stack."""
+    return {name: torch.cat([stack[name].detach() for stack in rates]) for name in rates[0]}
 
 
 def _initial(problem: el.Problem, networks: int) -> Stack:
@@ -263,12 +291,14 @@ STUDY = Study(
     ),
     columns=(
         Column("predictor", "predictor", "", "statistic that is correlated with the excess of the loss"),
+        Column("learning_rate", r"$\eta$", "1", "Adam's at the first step; it goes to zero as a cosine"),
         Column("final_objective", "loss", "objective", "exact expected objective after training, mean over networks"),
         Column(
             "excess_objective",
             "excess loss",
             "objective",
-            "exact loss after training along the estimator minus that along the exact gradient, mean over networks",
+            "exact loss after training along the estimator minus that along the exact gradient, mean over networks; "
+            "each at the learning rate of its own, of three, that gives the lowest mean loss in these networks",
         ),
         Column(
             "kendall_tau",

@@ -25,7 +25,7 @@ def problem():
 
 def test_a_stack_of_networks_is_trained_as_each_of_them_alone(problem):
     start = DESCENT._initial(problem, 4)
-    cell = DESCENT.Training((3, 2), (el.ZGR(),), steps=5)
+    cell = DESCENT.Training((3, 2), (el.ZGR(),), steps=5, learning_rates=(0.05,))
 
     def gradient(step, stack):
         return DESCENT._exact_gradients(problem, stack)
@@ -36,6 +36,26 @@ def test_a_stack_of_networks_is_trained_as_each_of_them_alone(problem):
         for name, value in alone.items():
             torch.testing.assert_close(value[0], together[name][index], rtol=0, atol=1e-13)
     assert (DESCENT._objectives(problem, together) < DESCENT._objectives(problem, start)).all()
+
+
+def test_every_learning_rate_is_trained_as_if_it_were_the_only_one(problem):
+    start = DESCENT._initial(problem, 4)
+
+    def gradient(step, stack):
+        return DESCENT._exact_gradients(problem, stack)
+
+    def trained(*rates):
+        cell = DESCENT.Training((3, 2), (el.ZGR(),), steps=5, learning_rates=rates)
+        return cell, cell._descend(start, gradient)[-1]
+
+    cell, together = trained(0.01, 0.2)
+    losses, chosen = cell._losses(problem, together)
+    for number, rate in enumerate((0.01, 0.2)):
+        _, alone = trained(rate)
+        for name, value in cell._of_rate(together, number).items():
+            torch.testing.assert_close(value, alone[name], rtol=0, atol=1e-13)
+        assert losses[number] == pytest.approx(DESCENT._objectives(problem, alone))
+    assert chosen == losses.mean(1).argmin() == 1
 
 
 def test_mapped_draws_are_the_draws_of_each_network(problem):
