@@ -34,7 +34,7 @@ def draw(table: pd.DataFrame) -> Figure:
         _scatter(axes[0, column], table, predictor)
         axes[0, column].set(xlabel=label + "\nof layer 0, 64-10-10, early")
         _ranks(axes[1, column], table[table["predictor"] == predictor])
-        axes[1, column].set_title(predictor.replace("_", " "))
+        axes[1, column].set_title(label.split(",")[0])
     axes[0, 0].set_ylabel("training loss of the larger network (nats)")
     axes[1, 0].set_ylabel(r"Kendall's $\tau$, stratified by seed")
     legend(figure, axes[0, 0], NOTE)
