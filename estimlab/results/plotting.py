@@ -123,9 +123,15 @@ def appearance(estimator: str, parameters: str = "") -> dict[str, str]:
 
     >>> appearance("gumbel_softmax", "temperature=0.5")["label"]
     'GS(0.5)'
+    >>> appearance("analytic_gumbel_rao", "temperature=0.5")["label"]
+    'GR(0.5, ∞)'
     """
     label, color, marker = _KNOWN.get(estimator) or _unknown(estimator)
-    return {"color": color, "marker": marker, "label": label + _suffix(parameters)}
+    suffix = _suffix(parameters)
+    if label.endswith(")") and suffix.startswith("("):
+        name, inside = label[:-1].split("(")
+        label, suffix = name, f"{suffix[:-1]}, {inside})"
+    return {"color": color, "marker": marker, "label": label + suffix}
 
 
 def legend(
