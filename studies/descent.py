@@ -246,6 +246,24 @@ def _correlations(found: list[dict[str, np.ndarray]], lost: list[float]) -> list
     return rows
 
 
+def at_common_rates(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same rank correlations where all estimators have one learning rate, for each problem and rate."""
+    found = []
+    for problem in dict.fromkeys(row["problem"] for row in rows):
+        here = [row for row in rows if row["problem"] == problem]
+        keys = [(row["estimator"], row["parameters"]) for row in here if row["statistic"] == "excess_objective"]
+        values = {(row["estimator"], row["parameters"], row["stage"], row["statistic"]): row["value"] for row in here}
+        measured = [
+            {stage: np.array([[values[*key, stage, p] for p in PREDICTORS]]) for stage in STAGES} for key in keys
+        ]
+        losses = [row for row in here if row["statistic"] == "final_objective"]
+        for rate in dict.fromkeys(row["learning_rate"] for row in losses):
+            lost = {(r["estimator"], r["parameters"]): r["value"] for r in losses if r["learning_rate"] == rate}
+            common = _correlations(measured, [lost[key] for key in keys])
+            found += [{"problem": problem, "learning_rate": rate, **row} for row in common]
+    return found
+
+
 ESTIMATORS = (
     *(el.StraightThrough(proxy) for proxy in ("derived", "identity", "hard_tanh", "tanh")),
     el.MVE(t=1.0),
@@ -274,7 +292,8 @@ def summary(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
         names = [appearance(*pair)["label"] for pair in zip(losses["estimator"], losses["parameters"], strict=True)]
         result.append((f"{problem}: excess loss", losses.assign(estimator=names)[["estimator", "value", "stderr"]]))
         taus = rows[rows["statistic"].isin(("kendall_tau", "p_value"))]
-        result.append(("rank correlation", taus[["stage", "predictor", "statistic", "value", "low", "high"]]))
+        columns = ["stage", "predictor", "learning_rate", "statistic", "value", "low", "high"]
+        result.append(("rank correlation; no learning rate: each at its best", taus[columns]))
     return result
 
 
@@ -289,9 +308,16 @@ STUDY = Study(
     smoke=(
         Training((3, 3), ESTIMATORS[:3] + ESTIMATORS[17:19], networks=4, steps=4, examples=8, measured=2, draws=512),
     ),
+    derived=at_common_rates,
     columns=(
         Column("predictor", "predictor", "", "statistic that is correlated with the excess of the loss"),
-        Column("learning_rate", r"$\eta$", "1", "Adam's at the first step; it goes to zero as a cosine"),
+        Column(
+            "learning_rate",
+            r"$\eta$",
+            "1",
+            "Adam's at the first step; it goes to zero as a cosine. Empty for a "
+            "correlation where each estimator has the best of its own",
+        ),
         Column("final_objective", "loss", "objective", "exact expected objective after training, mean over networks"),
         Column(
             "excess_objective",

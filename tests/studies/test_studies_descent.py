@@ -102,3 +102,29 @@ def test_p_values_are_uniform_without_correlation():
     found = [kendall(*generator.standard_normal((2, 12)), resamples=199, seed=k)[1] for k in range(400)]
     rejected = sum(p <= 0.05 for p in found)
     assert scipy.stats.binomtest(rejected, 400, 0.05).pvalue > 1e-3
+
+
+def test_correlations_at_a_common_rate_are_those_of_the_losses_at_that_rate():
+    generator = np.random.default_rng(3)
+    rows, losses, biases = [], {0.1: [], 1.0: []}, []
+    for k in range(12):
+        head = {"problem": "p", "estimator": f"e{k}", "parameters": "", "stage": None, "learning_rate": None}
+        values = generator.random(4)
+        biases.append(values[0])
+        for stage in DESCENT.STAGES:
+            pairs = zip(DESCENT.PREDICTORS, values, strict=True)
+            rows += [{**head, "stage": stage, "statistic": name, "value": value} for name, value in pairs]
+        for rate, found in losses.items():
+            found.append(generator.random())
+            rows.append({**head, "learning_rate": rate, "statistic": "final_objective", "value": found[-1]})
+        rows.append({**head, "learning_rate": 1.0, "statistic": "excess_objective", "value": 0.0})
+    exact = {"problem": "p", "estimator": "exact", "parameters": None, "stage": None, "statistic": "final_objective"}
+    rows += [{**exact, "learning_rate": rate, "value": 0.0} for rate in losses]
+    table = DESCENT.at_common_rates(rows)
+    for rate, found in losses.items():
+        taus = [
+            row["value"]
+            for row in table
+            if (row["learning_rate"], row["predictor"], row["statistic"]) == (rate, "relative_bias", "kendall_tau")
+        ]
+        assert taus == pytest.approx([scipy.stats.kendalltau(biases, found).statistic] * 2)
