@@ -16,7 +16,7 @@ STATISTICS = {
 }
 LAYERS = ("0", "1", "2")
 NOTE = (
-    "above: bars, mostly smaller than the marks, are 95 % intervals of both numbers; line: equality; open: GS(0.1).\n"
+    "Above: bars, mostly smaller than the marks, are 95 % intervals of both numbers; line: equality; open: GS(0.1).\n"
     "Below: $z$, the difference over its standard error, layers 1, 2, 3 from left to right; grey: 95 % of what chance "
     "makes."
 )

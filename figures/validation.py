@@ -20,7 +20,7 @@ PREDICTORS = {
 }
 OUTCOMES = {"train_loss": "training loss", "error": "test error", "training_std": "std of gradient"}
 NOTE = (
-    "above: one mark per seed; the lower the temperature, the smaller the mark. Below: circles and squares, the small\n"
+    "Above: one mark per seed; the lower the temperature, the smaller the mark. Below: circles and squares, the small\n"
     "network early and late in training; grey bars: 95 % of what tau is when the estimators are permuted."
 )
 PROXIES = {"identity": "s", "hard_tanh": "^", "approx_sign": "v"}

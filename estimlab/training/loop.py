@@ -22,7 +22,6 @@ from estimlab.training.evaluation import Accuracy, Mode, accuracy
 from estimlab.training.noise import row_keys
 from estimlab.training.record import Record
 from estimlab.training.report import Report
-from estimlab.training.schedule import set_rate
 from estimlab.training.trainee import Trainee
 
 EVALUATION_BATCH = 1000
@@ -147,7 +146,8 @@ class Session:
     def run_step(self, chosen: Tensor, positions: Tensor) -> Tensor:
         """One step of the optimiser; returns the global mean objective and the norm of its gradient."""
         rate = self.recipe.rate(self.step, self.recipe.epochs * self.steps_per_epoch)
-        set_rate(self.optimiser, rate)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * group.get("scale", 1.0)
         rows = row_keys(self.seed, self.step, positions)
         inputs, targets = self.examples("train", chosen, rows)
         with self.autocast():

@@ -22,7 +22,6 @@ from estimlab.training.loop import train
 from estimlab.training.progress import ImagesPerSecond, Live
 from estimlab.training.recipes.digits import Digits
 from estimlab.training.recipes.fashion import Fashion
-from estimlab.training.schedule import learning_rate
 from estimlab.training.trainee import Trainee
 
 
@@ -44,7 +43,7 @@ def test_every_estimator_trains_by_its_name(name):
 
 def test_the_final_rate_is_reached_and_the_start_is_warm():
     recipe = small(learning_rate=0.1, final_rate=0.01, warmup=10)
-    rates = [learning_rate(recipe, step, 110) for step in range(111)]
+    rates = [recipe.rate(step, 110) for step in range(111)]
     assert rates[0] == pytest.approx(0.01)
     assert rates[10] == pytest.approx(0.1)
     assert rates[60] == pytest.approx(0.0505)

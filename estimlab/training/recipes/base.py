@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -14,7 +15,6 @@ from estimlab.model.base import StochasticNetwork
 from estimlab.model.objectives import CrossEntropy, Objective
 from estimlab.training.data import Dataset, Split, load
 from estimlab.training.data.batches import scaled
-from estimlab.training.schedule import learning_rate, make_optimiser
 
 
 @dataclass(frozen=True)
@@ -109,12 +109,28 @@ class Recipe(abc.ABC):
         """Initialisation that depends on the first inputs."""
 
     def make_optimiser(self, network: StochasticNetwork) -> torch.optim.Optimizer:
-        """By the fields; a group of parameters may have a ``scale``, by which its learning rate is multiplied."""
-        return make_optimiser(self, network)
+        """By the fields; weight decay acts on matrices and kernels, not on biases and norms.
+
+        A group of parameters may have a ``scale``, by which its learning rate is multiplied.
+        """
+        parameters = [p for p in network.parameters() if p.requires_grad]
+        fused = all(p.is_cuda for p in parameters)
+        kinds = [
+            ([p for p in parameters if p.ndim > 1], self.weight_decay),
+            ([p for p in parameters if p.ndim <= 1], 0.0),
+        ]
+        groups = [{"params": members, "weight_decay": decay} for members, decay in kinds if members]
+        if self.optimiser == "adam":
+            return torch.optim.AdamW(groups, lr=self.learning_rate, fused=fused)
+        return torch.optim.SGD(groups, lr=self.learning_rate, momentum=self.momentum, nesterov=True, fused=fused)
 
     def rate(self, step: int, steps: int) -> float:
-        """Learning rate of a step out of so many: warm-up, then half a cosine."""
-        return learning_rate(self, step, steps)
+        """Of a step out of so many: linear warm-up to the peak, half a cosine down to ``final_rate`` times it."""
+        peak, last = self.learning_rate, self.final_rate * self.learning_rate
+        if step < self.warmup:
+            return peak * (step + 1) / self.warmup
+        done = (step - self.warmup) / max(1, steps - self.warmup)
+        return last + (peak - last) * (1 + math.cos(math.pi * min(done, 1.0))) / 2
 
     def judge(self, session: Any) -> dict[str, Any]:
         """Metrics after an epoch, by one pass in the recipe's mode."""
