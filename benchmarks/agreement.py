@@ -15,7 +15,7 @@ from estimlab.training.noise import CounterNoise, row_keys, uniforms, words
 from estimlab.training.units import TrainedUnits
 
 DEVICES = ("cpu", "cuda")
-FLOAT64, FLOAT32 = 1e-9, 2e-4
+EXACT, FLOAT64, FLOAT32 = 1e-10, 1e-9, 2e-4
 """Relative tolerances: sums in another order; elementary functions of another library besides."""
 DIFFER = 1e-3
 """Largest share of units whose states may differ."""
@@ -37,13 +37,13 @@ def noise(devices: tuple[str, str]) -> dict[str, Any]:
 def engine(devices: tuple[str, str]) -> dict[str, Any]:
     """Layerwise enumeration of a 10-10-10 chain."""
     one, other = (el.LayerwiseEnumeration().gradient(_problem(d)).value for d in devices)
-    return _row("LayerwiseEnumeration", _difference(one, other), FLOAT64)
+    return _row("LayerwiseEnumeration", _difference(one, other), EXACT)
 
 
 def moments(devices: tuple[str, str]) -> dict[str, Any]:
     """Exact bias and variance of ZGR."""
     one, other = (el.exact_moments(_problem(d), el.ZGR()).variance for d in devices)
-    return _row("exact_moments", _difference(one, other), FLOAT64)
+    return _row("exact_moments", _difference(one, other), EXACT)
 
 
 def draw(estimator: el.Estimator, devices: tuple[str, str]) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """``python -m benchmarks.gpu``: everything that needs a GPU, in steps that are resumed; 25 minutes in all.
 
-First whether the devices agree, then time and memory of a step, then training. A step that cannot be resumed begins
-only if its budget fits into what is left of ``--limit``; call again to continue. What is finished stands in
-``OUT/gpu.json`` and is not repeated; a copy goes to ``benchmarks/results``, named after the device. Needs no package
-beyond those that ``import estimlab`` needs.
+First whether the devices agree, then the exact engine, then time and memory of a training step, then training. A step
+that cannot be resumed begins only if its budget fits into what is left of ``--limit``; call again to continue. What is
+finished stands in ``OUT/gpu.json`` and is not repeated; a copy goes to ``benchmarks/results``, named after the device.
+Needs no package beyond those that ``import estimlab`` needs.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import torch
 
 import estimlab as el
 from benchmarks.agreement import agreement
+from benchmarks.engine import on_device
 from benchmarks.full_size import fit, judged
 from benchmarks.steptime import peak_memory, step_time
 from benchmarks.timing import machine
@@ -71,6 +72,7 @@ def steps(out: Path, data: Path | None, unverified: bool) -> list[Step]:
 
     return [
         Step("agreement", 90, _agreement),
+        Step("exact_engine", 20, lambda state, seconds: on_device()),
         Step("step_time_straight_through", 90, _times(ST)),
         Step("step_time_straight_through_eager", 20, _times(ST, compiled=False)),
         Step("peak_memory", 120, lambda state, seconds: peak_memory(VGG, (ST, *OTHERS))),

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import estimlab as el
 from benchmarks import gpu
 from benchmarks.agreement import agreement
+from benchmarks.engine import on_device
 from benchmarks.full_size import fit, judged
 from benchmarks.steptime import Step, step_time
 from estimlab.training.recipes.cifar10_psa import Cifar10Psa
@@ -100,6 +101,7 @@ def test_the_whole_plan_is_rehearsed_on_a_cpu(tmp_path, monkeypatch, images, cap
     monkeypatch.setattr("benchmarks.steptime.Step", lambda recipe, one, *rest: kind(recipe, one, "cpu", False))
     monkeypatch.setattr(gpu, "step_time", lambda *a, **k: clock(*a, device="cpu", steps=1, rounds=1, compiled=False))
     monkeypatch.setattr(gpu, "agreement", lambda: compare(("cpu", "cpu"))[:4])
+    monkeypatch.setattr(gpu, "on_device", lambda: on_device("cpu", {3: 60.0, 4: 1e-9}, square=32))
     monkeypatch.setattr(gpu, "fit", lambda *a, **k: fit(*a, **{**k, "device": "cpu"}))
     monkeypatch.setattr(gpu, "VGG", TINY)
     monkeypatch.setattr(gpu, "PSA", Cifar10Psa(epochs=1, batch_size=8, layers=((4, 3, 2), (4, 3, 2))))
@@ -108,6 +110,8 @@ def test_the_whole_plan_is_rehearsed_on_a_cpu(tmp_path, monkeypatch, images, cap
     state = gpu.carry_out(gpu.steps(tmp_path, None, True), tmp_path, 1500, tmp_path / "results")
     assert [name for name, result in state.items() if "error" in result] == []
     assert len(state) == 1 + len(gpu.steps(tmp_path, None, True))
+    assert [row["holds"] for row in state["exact_engine"]["rows"]] == [True, False]
+    assert not state["exact_engine"]["holds"]
     assert state["peak_memory"]["ratios"] == {"straight_through": 0.9, "zgr": 1.1, "gumbel_softmax": 1.3}
     assert not state["peak_memory"]["holds"]
     assert state["cifar10_vgg_straight_through"]["holds"] == (state["cifar10_vgg_straight_through"]["accuracy"] >= 0.9)
