@@ -45,9 +45,10 @@ def _built(cls: type[Estimator], fields: dict[str, Any], build: Any) -> Estimato
     try:
         return build()
     except TypeError as error:
+        known = signature(cls)
+        has = "It has no fields." if known == "()" else f"Its fields are {known}; give them by --set name=value."
         raise EstimlabError(
-            f"{cls.__name__} cannot be built with {fields or 'its defaults'}: {error}. Its fields are "
-            f"{signature(cls)}; give them by --set name=value."
+            f"{cls.__name__} cannot be built with {fields or 'its defaults'}: {error}. {has}"
         ) from error
     except EstimlabError:
         raise

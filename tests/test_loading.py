@@ -102,6 +102,7 @@ def test_the_catalogue_goes_by_either_name():
         ("mine.py:Unfinished", [], r"Unfinished is abstract: it lacks derivative\(\)\."),
         ("mine.py:Demanding", [], r"cannot be built with its defaults: .*'width'.* give them by --set name=value"),
         ("mine.py:Mine", ["wdith=1"], r"wdith.* Its fields are \(width=2\.0\)"),
+        ("zgr", ["width=1"], r"ZGR cannot be built .* It has no fields\."),
         ("mine.py:Mine", ["width=-1"], r"\{'width': -1\}\. ValueError: too narrow"),
         ("mine.py:Mine", ["width"], r"--set 'width': write name=value"),
         ("zgrr", [], r"There is no estimator 'zgrr'\. Did you mean 'zgr'"),
