@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from estimlab.adapters.interception import Intercepted, PerUnit
+from estimlab.adapters.interception import Intercepted, UnitNoise
 from estimlab.errors import EstimlabError
 
 Interface = Literal["logit", "two logits", "centred logits", "probability"]
@@ -63,7 +63,7 @@ class Call:
                 return self.function(torch.stack((-a / 2, a / 2), -1))[..., 1]
 
     def evaluate(
-        self, a: Float[Tensor, "*shape"], noise: PerUnit
+        self, a: Float[Tensor, "*shape"], noise: UnitNoise
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
         """Bits (relaxed ones, where they are), and what autograd takes for their derivative by the pre-activation."""
         leaf = a.detach().requires_grad_()
@@ -80,7 +80,7 @@ class _Evaluate(torch.autograd.Function):
 
     @staticmethod
     def forward(a: Tensor, uniforms: Tensor, call: Call) -> tuple[Tensor, Tensor]:
-        return call.evaluate(a, PerUnit(tuple(a.shape), uniforms))
+        return call.evaluate(a, UnitNoise(tuple(a.shape), uniforms))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: tuple[Tensor, Tensor]) -> None:
@@ -121,7 +121,7 @@ class Probe:
     def of(cls, call: Call) -> Probe:
         """Call it twice: for two rows of units, and for the first unit of each alone."""
         a = torch.tensor([[-1.2, 0.4, 2.0], [0.7, -0.3, 0.1]], dtype=torch.float64)
-        whole, part = PerUnit((2, 3)), PerUnit((2, 1))
+        whole, part = UnitNoise((2, 3)), UnitNoise((2, 1))
         bits, factor = call.evaluate(a, whole)
         alone = call.evaluate(a[:, :1], part)
         same = all(torch.allclose(x[:, :1], y, rtol=1e-5) for x, y in zip((bits, factor), alone, strict=True))

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from estimlab.adapters.calls import Call, Function, Interface, Probe, evaluate
-from estimlab.adapters.interception import PerUnit
+from estimlab.adapters.interception import UnitNoise
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import ActivationEstimator, HardForward, RelaxedForward, replace_derivative
 from estimlab.model.units import BinaryUnits, Logistic, NoiseLaw
@@ -150,7 +150,7 @@ class SampledFunction(_Adapted, HardForward):
         """
         if not self.probe.decides:
             raise EstimlabError(f"{self!r} draws more than one bit per unit; its law is known by sampling only.")
-        noise = PerUnit(tuple(a.shape))
+        noise = UnitNoise(tuple(a.shape))
         self.call.evaluate(a, noise)
         return noise.bits[0].reshape(a.shape).to(a.dtype)
 

@@ -120,7 +120,7 @@ _ANSWERS: dict[str, Callable[[Supply, Any, Any, Any], Tensor]] = {
 }
 
 
-class PerUnit:
+class UnitNoise:
     """A supply for code that acts unit by unit: every random operation takes the next uniforms of each unit.
 
     Attributes:

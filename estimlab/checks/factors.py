@@ -15,7 +15,7 @@ from estimlab.estimators.base import Estimator, HardForward
 from estimlab.measurement.exact import exact_moments
 from estimlab.measurement.measurement import Measurement
 from estimlab.model.problem import Problem
-from estimlab.model.units import NoiseLaw
+from estimlab.model.units import NoiseLaw, PerUnit
 from estimlab.randomness import Rule, interval_edges, node_between, tanh_sinh
 
 AGREEMENT = 1e-11  # of two rules, and of a factor with the sum of its channels, relative to their size
@@ -56,18 +56,16 @@ class Integrated(HardForward):
         """Those of the estimator."""
         return self.estimator.extra_channels
 
-    def kinks(self, a: Float[Tensor, "*shape"], law: NoiseLaw) -> list[Float[Tensor, "*shape"]]:
+    def kinks(self, a: PerUnit, law: NoiseLaw) -> list[PerUnit]:
         """Those of the estimator."""
         return self.estimator.kinks(a, law)
 
-    def derivative(
-        self, a: Float[Tensor, "*shape"], bit: Float[Tensor, "*shape"], uniform: Float[Tensor, "..."], law: NoiseLaw
-    ) -> Float[Tensor, "*shape"]:
+    def derivative(self, a: PerUnit, bit: PerUnit, uniform: Float[Tensor, "..."], law: NoiseLaw) -> PerUnit:
         """That of the estimator."""
         return self.estimator.derivative(a, bit, uniform, law)
 
     def derivative_moments(
-        self, a: Float[Tensor, "*shape"], law: NoiseLaw
+        self, a: PerUnit, law: NoiseLaw
     ) -> tuple[Float[Tensor, "2 *shape"], Float[Tensor, "2 *shape"]]:
         """Integrals over one uniform at a time."""
         if not self.reads_uniform:

@@ -5,7 +5,7 @@ import torch
 from torch.distributions import Bernoulli
 
 import estimlab as el
-from estimlab.adapters.interception import Intercepted, PerUnit
+from estimlab.adapters.interception import Intercepted, UnitNoise
 from estimlab.adapters.losses import from_gradient
 from estimlab.estimators.base import Cost
 
@@ -90,7 +90,7 @@ LAWS = {
 def test_an_intercepted_operation_has_its_law(name):
     draw, mean, variance = LAWS[name]
     grid = (torch.arange(100_000, dtype=torch.float64) + 0.5) / 100_000  # a midpoint rule over the uniform
-    with Intercepted(PerUnit((100_000,), grid[:, None])):
+    with Intercepted(UnitNoise((100_000,), grid[:, None])):
         drawn = draw(100_000)
     assert float(drawn.double().mean()) == pytest.approx(mean, abs=1e-4)
     assert float(drawn.double().var()) == pytest.approx(variance, rel=2e-3)
