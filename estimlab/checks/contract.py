@@ -29,23 +29,23 @@ from estimlab.measurement.counting import count_passes
 print("declared", estimator.cost({depth}), "counted", count_passes(problem, estimator))"""
 
 
-def saturation(estimator: Estimator) -> str:
+def saturation(estimator: Estimator, seed: int) -> str:
     """Finite where units are certain."""
     for name in ("float64", "float32"):
         case = saturated(name)
         problem = case.build()
-        for block, value in mapped(problem, estimator, tables_of(problem, estimator, 64)).items():
+        for block, value in mapped(problem, estimator, tables_of(problem, estimator, 64, seed)).items():
             if not bool(torch.isfinite(value).all()):
                 said = f"{block} is NaN or infinite for pre-activations of 40 and -40, {name}"
                 raise Refuted(said, snippet=case.snippet(estimator, SHOW_DRAW))
     return "finite for pre-activations of 40 and -40, float32 and float64"
 
 
-def states(estimator: Estimator) -> str:
+def states(estimator: Estimator, seed: int) -> str:
     """The value is the objective at the states that channel 0 decides: high where u < F(a)."""
     case = deep()
     problem = case.build()
-    tables = {key: table[0] for key, table in tables_of(problem, estimator, 4).items()}
+    tables = {key: table[0] for key, table in tables_of(problem, estimator, 4, seed).items()}
     expected = objective_at_states(problem, tables)
     value = estimator.surrogate(problem, TableNoise(tables)).detach()
     error = float((value - expected).abs().max())
@@ -70,7 +70,7 @@ def objective_at_states(problem: Problem, tables: dict[tuple[int, int], Tensor])
         return problem.value(network.output(carry))
 
 
-def cost(estimator: Estimator) -> str:
+def cost(estimator: Estimator, seed: int) -> str:
     """Declared passes are counted passes, at three depths."""
     for depth in (1, 2, 3):
         case = deep((2,) * depth)
@@ -81,7 +81,7 @@ def cost(estimator: Estimator) -> str:
     return f"{estimator.cost(3)} at depth 3"
 
 
-def value(estimator: Estimator) -> str:
+def value(estimator: Estimator, seed: int) -> str:
     """A frozen dataclass, hashable, rebuilt by its ``repr``, unchanged by pickling."""
     show = "import pickle\nprint(hash(estimator), pickle.loads(pickle.dumps(estimator)) == estimator)"
     snippet = deep().snippet(estimator, show)
@@ -158,11 +158,11 @@ CLEAN = deep(head=False, objective="Poisoned.forward(x)")
 _IMPORT = "from estimlab.checks.contract import Poisoned\n\n"
 
 
-def values_only(estimator: Estimator) -> str:
+def values_only(estimator: Estimator, seed: int) -> str:
     """Where the derivative of the objective raises, an estimator that reads values only gives the same draws."""
     cases = [dataclasses.replace(case, source=_IMPORT + case.source) for case in (CLEAN, POISONED)]
     clean, poisoned = (case.build() for case in cases)
-    tables = tables_of(clean, estimator, 8)
+    tables = tables_of(clean, estimator, 8, seed)
     snippet = cases[1].snippet(estimator, SHOW_DRAW)
     try:
         same = equal(mapped(clean, estimator, tables), mapped(poisoned, estimator, tables))

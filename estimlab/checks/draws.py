@@ -41,7 +41,7 @@ def draw(problem: Problem, estimator: Estimator, noise: Noise) -> Blocks:
     return {name: torch.zeros_like(p) if g is None else g for name, p, g in pairs}
 
 
-def tables_of(problem: Problem, estimator: Estimator, count: int, seed: int = 1) -> dict[tuple[int, int], Tensor]:
+def tables_of(problem: Problem, estimator: Estimator, count: int, seed: int) -> dict[tuple[int, int], Tensor]:
     """Noise of a number of draws."""
     like = torch.empty(0, dtype=problem.dtype)
     return RandomStream(seed).tables(record(problem, estimator), 0, count, like)

@@ -40,7 +40,7 @@ mean = integrals.mean(problem, estimator)
 for name, truth in el.LayerwiseEnumeration().gradient(problem).value.items():
     print(name, "mean", mean[name], "true gradient", truth)"""
 SHOW_SAMPLED = """\
-measured = el.measure(problem, estimator, draws={draws})
+measured = el.measure(problem, estimator, draws={draws}, seed={seed})
 for name, truth in measured.reference.items():
     print(name, "mean", measured.mean[name], "true gradient", truth)"""
 
@@ -128,12 +128,12 @@ def single_layers(degree: int) -> list[Case]:
     return [one_layer(size, degree, law, coding) for size, law, coding in product((1, 2), LAWS, CODINGS)]
 
 
-def one_layer_exact(degree: int, estimator: Estimator) -> str:
+def one_layer_exact(degree: int, estimator: Estimator, seed: int) -> str:
     """Within one layer, up to a degree per unit."""
-    return _judge(single_layers(degree), estimator, "")
+    return _judge(single_layers(degree), estimator, seed)
 
 
-def described(degree: int, estimator: Estimator) -> str:
+def described(degree: int, estimator: Estimator, seed: int) -> str:
     """What the mean of one layer is, where nothing is claimed of it."""
     try:
         found = by_integrals(single_layers(degree)[:2], estimator)
@@ -142,21 +142,21 @@ def described(degree: int, estimator: Estimator) -> str:
     return _describe(found) if found else NOT_REACHED
 
 
-def unbiased(where: str, estimator: Estimator) -> str:
+def unbiased(where: str, estimator: Estimator, seed: int) -> str:
     """In all layers of a deep network, or in the last one and the head, for a cubic objective."""
     cases = [deep(widths, 3, batch=1) for widths in ((1, 1), (2, 2))]
-    return _judge(cases, estimator, "" if where == "all layers" else "stages.1|head")
+    return _judge(cases, estimator, seed, "" if where == "all layers" else "stages.1|head")
 
 
-def head_exact(estimator: Estimator) -> str:
+def head_exact(estimator: Estimator, seed: int) -> str:
     """The head, which is differentiated at the drawn states, or has the mean of that."""
     case = deep()
     problem = case.build()
-    tables = tables_of(problem, estimator, 8)
+    tables = tables_of(problem, estimator, 8, seed)
     head = {name: block for name, block in mapped(problem, estimator, tables).items() if name.startswith("head")}
     if close(head, {name: block for name, block in at_drawn_states(problem, tables).items() if name in head}, 1e-12):
         return "differentiated at the drawn states"
-    return _judge([deep(widths, 3, batch=1) for widths in ((1, 1), (2, 2))], estimator, "head")
+    return _judge([deep(widths, 3, batch=1) for widths in ((1, 1), (2, 2))], estimator, seed, "head")
 
 
 def at_drawn_states(problem: Problem, tables: dict[tuple[int, int], Tensor]) -> Blocks:
@@ -172,10 +172,10 @@ class _Detached(HardForward):
         return torch.zeros_like(a)
 
 
-def _judge(cases: list[Case], estimator: Estimator, blocks: str) -> str:
+def _judge(cases: list[Case], estimator: Estimator, seed: int, blocks: str = "") -> str:
     found = by_integrals(cases, estimator, blocks)
     if not found:
-        return by_sampling(cases[0], estimator, blocks)
+        return by_sampling(cases[0], estimator, seed, blocks)
     wrong = [comparison for comparison in found if not comparison.unbiased]
     if wrong:
         first = wrong[0]  # cases come in ascending size
@@ -197,19 +197,28 @@ def _describe(found: list[Comparison]) -> str:
     return f"relative bias up to {max(c.bias for c in found):.3g}; along the true gradient the mean is {between} x it"
 
 
-def by_sampling(case: Case, estimator: Estimator, blocks: str = "") -> str:
-    """Refute, or say what would have been seen; sampling never shows that a bias is zero."""
+def by_sampling(case: Case, estimator: Estimator, seed: int, blocks: str = "") -> str:
+    """Refute, or say what would have been seen; sampling never shows that a bias is zero.
+
+    The pilot, which chooses the number of draws, and the gate have seeds of their own: 2 seed and 2 seed + 1.
+    """
     problem, prefixes = case.build(), tuple(blocks.split("|"))
-    pilot = restricted(measure(problem, estimator, draws=PILOT), prefixes)
+    pilot = restricted(measure(problem, estimator, draws=PILOT, seed=2 * seed), prefixes)
     needed = PILOT * (detectable(pilot) / MATTERS) ** 2 * 1.1
     draws = int(min(max(needed, PILOT), MOST_DRAWS))
-    measured = restricted(measure(problem, estimator, draws=draws, seed=1), prefixes)
-    judge_means(case, estimator, measured, None)
+    measured = restricted(measure(problem, estimator, draws=draws, seed=2 * seed + 1), prefixes)
+    judge_means(case, estimator, measured, 2 * seed + 1)
     raise Undecided(_power(measured), effect=detectable(measured))
 
 
-def judge_means(case: Case, estimator: Estimator, measured: Measurement, expected: dict[str, Tensor] | None) -> None:
-    """Raise where the mean gate rejects; heavy tails leave it undecided."""
+def judge_means(
+    case: Case,
+    estimator: Estimator,
+    measured: Measurement,
+    seed: int,
+    expected: dict[str, Tensor] | None = None,
+) -> None:
+    """Raise where the mean gate rejects what was measured with a seed; heavy tails leave it undecided."""
     gate = mean_gate(measured, expected)
     if gate.rejects:
         if any(measured.heavy_tailed().values()):
@@ -217,7 +226,7 @@ def judge_means(case: Case, estimator: Estimator, measured: Measurement, expecte
             raise Undecided(f"{said} (heavy tails): its standard error promises too much", gate.worst)
         effect = Comparison.of(case, flat(measured.mean), flat(measured.reference if expected is None else expected))
         said = f"z = {gate.worst:.1f} in {measured.draws:.0f} draws; {_describe([effect])}; {case.title}"
-        snippet = case.snippet(estimator, SHOW_SAMPLED.format(draws=int(measured.draws)))
+        snippet = case.snippet(estimator, SHOW_SAMPLED.format(draws=int(measured.draws), seed=seed))
         raise Refuted(said, gate.worst, effect.bias, snippet)
 
 

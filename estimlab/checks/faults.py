@@ -32,12 +32,12 @@ print("the same noise, before and after other draws:", first, gradient(0), sep="
 SHOW_MAPPED = "print(el.measure(problem, estimator, draws=512).table())"
 
 
-def runs(estimator: Estimator) -> str:
+def runs(estimator: Estimator, seed: int) -> str:
     """One draw in either floating type."""
     for dtype in ("float64", "float32"):
         case = deep(dtype=dtype)
         try:
-            draw(case.build(), estimator, noise_of(0))
+            draw(case.build(), estimator, noise_of(seed))
         except Refuted as found:
             raise Refuted(found.detail, snippet=case.snippet(estimator, SHOW_DRAW)) from None
         except Exception as error:
@@ -46,10 +46,10 @@ def runs(estimator: Estimator) -> str:
     return "float32 and float64"
 
 
-def shape(estimator: Estimator) -> str:
+def shape(estimator: Estimator, seed: int) -> str:
     """One value per example."""
     problem = PLAIN.build()
-    value = estimator.surrogate(problem, noise_of(0))
+    value = estimator.surrogate(problem, noise_of(seed))
     if not isinstance(value, Tensor) or value.shape != (problem.batch,):
         found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise _refuted(
@@ -60,34 +60,34 @@ def shape(estimator: Estimator) -> str:
     return f"({problem.batch},) for {problem.batch} examples"
 
 
-def dtype(estimator: Estimator) -> str:
+def dtype(estimator: Estimator, seed: int) -> str:
     """The floating type of the network."""
     for name in ("float64", "float32"):
         problem = deep(dtype=name).build()
-        value = estimator.surrogate(problem, noise_of(0))
+        value = estimator.surrogate(problem, noise_of(seed))
         if value.dtype != problem.dtype:
             said = f"the network is {problem.dtype}, the value {value.dtype}"
             raise Refuted(said, snippet=deep(dtype=name).snippet(estimator, SHOW_DRAW))
     return "that of the network, float32 and float64"
 
 
-def finite(estimator: Estimator) -> str:
+def finite(estimator: Estimator, seed: int) -> str:
     """No NaN in 16 draws."""
     problem = PLAIN.build()
-    for seed in range(16):
-        for name, block in draw(problem, estimator, noise_of(seed)).items():
+    for number in range(seed, seed + 16):
+        for name, block in draw(problem, estimator, noise_of(number)).items():
             if not bool(torch.isfinite(block).all()):
-                show = SHOW_DRAW.replace("manual_seed(0)", f"manual_seed({seed})")
-                raise _refuted(f"{name}: NaN or infinite in draw {seed} of 16", estimator, show)
+                show = SHOW_DRAW.replace("manual_seed(0)", f"manual_seed({number})")
+                raise _refuted(f"{name}: NaN or infinite in draw {number - seed} of 16", estimator, show)
     return "16 draws"
 
 
-def own_noise(estimator: Estimator) -> str:
+def own_noise(estimator: Estimator, seed: int) -> str:
     """No global generator is used."""
     problem = PLAIN.build()
     before = _global_states()
-    for seed in range(4):
-        draw(problem, estimator, noise_of(seed))
+    for number in range(seed, seed + 4):
+        draw(problem, estimator, noise_of(number))
     used = [name for name, state in _global_states().items() if state != before[name]]
     if used:
         raise _refuted(f"uses global randomness ({', '.join(used)}): ask `noise` instead", estimator, SHOW_TWICE)
@@ -103,14 +103,14 @@ def _global_states() -> dict[str, bytes]:
     }
 
 
-def stateless(estimator: Estimator) -> str:
+def stateless(estimator: Estimator, seed: int) -> str:
     """The same noise gives the same gradient, whatever was drawn in between."""
     problem = PLAIN.build()
     before = _attributes(estimator)
-    first = draw(problem, estimator, noise_of(0))
-    for seed in range(1, 9):
-        draw(problem, estimator, noise_of(seed))
-    again = draw(problem, estimator, noise_of(0))
+    first = draw(problem, estimator, noise_of(seed))
+    for number in range(seed + 1, seed + 9):
+        draw(problem, estimator, noise_of(number))
+    again = draw(problem, estimator, noise_of(seed))
     after = _attributes(estimator)
     changed = [name for name in after if name not in before or not _same(before[name], after[name])]
     if changed:
@@ -142,11 +142,11 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other) or repr(one) == repr(other)
 
 
-def unchanged(estimator: Estimator) -> str:
+def unchanged(estimator: Estimator, seed: int) -> str:
     """Parameters, buffers and data of the problem are left alone."""
     problem = PLAIN.build()
     before = _contents(problem)
-    draw(problem, estimator, noise_of(0))
+    draw(problem, estimator, noise_of(seed))
     changed = [name for name, value in _contents(problem).items() if not _same(before[name], value)]
     if changed:
         raise _refuted(f"a draw changes {', '.join(changed)}", estimator)
@@ -162,10 +162,10 @@ def _contents(problem: Problem) -> dict[str, Any]:
     return found | {"problem.inputs": problem.inputs.clone()}
 
 
-def independent(estimator: Estimator) -> str:
+def independent(estimator: Estimator, seed: int) -> str:
     """An example's gradient depends on its own noise: change that of the last one, and the others must not move."""
     problem = PLAIN.build()
-    tables = {key: table[0] for key, table in tables_of(problem, estimator, 4).items()}
+    tables = {key: table[0] for key, table in tables_of(problem, estimator, 4, seed).items()}
     other = {key: torch.cat((table[:-1], 1 - table[-1:])) for key, table in tables.items() if table.ndim > 1}
     values = [estimator.surrogate(problem, TableNoise({**tables, **change})) for change in ({}, other)]
     parameters = list(problem.network.parameters())
@@ -184,10 +184,10 @@ def _same_gradient(one: Tensor | None, other: Tensor | None) -> bool:
     return (one is None) == (other is None) and (one is None or other is None or torch.equal(one, other))
 
 
-def mappable(estimator: Estimator) -> str:
+def mappable(estimator: Estimator, seed: int) -> str:
     """Draws mapped over their noise, as a measurement makes them, are those that training makes one by one."""
     problem = PLAIN.build()
-    tables = tables_of(problem, estimator, 8)
+    tables = tables_of(problem, estimator, 8, seed)
     try:
         together = mapped(problem, estimator, tables)
     except EstimlabError as error:

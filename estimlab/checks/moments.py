@@ -20,7 +20,7 @@ from estimlab.model.units import Logistic
 from estimlab.randomness import Rule
 
 DRAWS = 1 << 15
-MEASURED = f"el.measure(problem, estimator, draws={DRAWS})"
+MEASURED = f"el.measure(problem, estimator, draws={DRAWS}, seed={{seed}})"
 RECURSION = "el.exact_moments(problem, estimator)"
 SHOW = """\
 from estimlab.checks.integrals import moments
@@ -29,14 +29,14 @@ print({other}.table())
 print(moments(problem, estimator).table())"""
 
 
-def exact(estimator: Estimator) -> str:
+def exact(estimator: Estimator, seed: int) -> str:
     """The layerwise recursion, which reads ``derivative_moments``, against integrals of the estimator's own draws."""
     assert isinstance(estimator, HardForward)
     _require_served(estimator)
     cases = [deep((2, 2), batch=2), deep((1, 1), batch=1), *(one_layer(1, 2, law) for law in LAWS)]
     agreed = [case for case in cases if _same_moments(case, estimator)]
     if not agreed:
-        return _by_sampling(cases[0], estimator)
+        return _by_sampling(cases[0], estimator, seed)
     return f"layerwise recursion = integral of the draws on {len(agreed)} problem(s), the largest {agreed[0].title}"
 
 
@@ -82,19 +82,20 @@ def _close(one: Tensor, other: Tensor, error: float = 0.0) -> bool:
     return float((one - other).abs().max()) <= max(TOLERANCE * max(1.0, float(other.abs().max())), error)
 
 
-def _by_sampling(case: Case, estimator: Estimator) -> str:
+def _by_sampling(case: Case, estimator: Estimator, seed: int) -> str:
     problem = case.build()
-    layers, sampled = exact_moments(problem, estimator), light(measure(problem, estimator, draws=DRAWS))
+    layers = exact_moments(problem, estimator)
+    sampled = light(measure(problem, estimator, draws=DRAWS, seed=seed))
     if sampled is None:
         raise Undecided("no integral reaches it, and draws are heavy-tailed: few of them carry the variance")
     layers = restricted(layers, tuple(sampled.mean))
-    judge_means(case, estimator, sampled, layers.mean)
-    _refute_variance(case, estimator, sampled, _variances(layers))
+    judge_means(case, estimator, sampled, seed, layers.mean)
+    _refute_variance(case, estimator, sampled, _variances(layers), seed)
     seen = 100 * detectable(sampled)
     raise Undecided(f"not rejected in {DRAWS} draws, where an error of {seen:.2g} % in the mean would be seen")
 
 
-def declared_noise(estimator: Estimator) -> str:
+def declared_noise(estimator: Estimator, seed: int) -> str:
     """Sampling against integrals: they differ where cuts, kinks or degrees are declared otherwise than they are."""
     seen, heavy = [], ""
     for case in (one_layer(1, 3), deep((1, 1), 3, batch=1)):
@@ -102,12 +103,12 @@ def declared_noise(estimator: Estimator) -> str:
         integral = moments(problem, estimator)
         if integral is None:
             continue
-        sampled = measure(problem, estimator, draws=DRAWS)
+        sampled = measure(problem, estimator, draws=DRAWS, seed=seed)
         compared = light(sampled)
         if compared is None or compared.layers != sampled.layers:
             heavy = " (layers of heavy-tailed draws left out)"
         if compared is not None:
-            _require_same(case, estimator, compared, restricted(integral, tuple(compared.mean)))
+            _require_same(case, estimator, compared, restricted(integral, tuple(compared.mean)), seed)
             seen.append(detectable(compared))
     if not seen:
         raise Unused("not used: no integral over its noise is taken, or draws are too heavy-tailed to compare")
@@ -115,7 +116,7 @@ def declared_noise(estimator: Estimator) -> str:
     return found + heavy
 
 
-def _require_same(case: Case, estimator: Estimator, sampled: Measurement, integral: Measurement) -> None:
+def _require_same(case: Case, estimator: Estimator, sampled: Measurement, integral: Measurement, seed: int) -> None:
     variances = variance_gate(sampled, _variances(integral))
     for what, gate in (("mean", mean_gate(sampled, integral.mean)), ("variance", variances)):
         if gate.rejects:
@@ -124,15 +125,17 @@ def _require_same(case: Case, estimator: Estimator, sampled: Measurement, integr
                 "say how a draw depends on its uniforms (cuts and degree of noise.uniform(), or reads_uniform and "
                 "kinks() of an activation)",
                 z=gate.worst,
-                snippet=case.snippet(estimator, SHOW.format(other=MEASURED)),
+                snippet=case.snippet(estimator, SHOW.format(other=MEASURED.format(seed=seed))),
             )
 
 
-def _refute_variance(case: Case, estimator: Estimator, sampled: Measurement, expected: dict[str, float]) -> None:
+def _refute_variance(
+    case: Case, estimator: Estimator, sampled: Measurement, expected: dict[str, float], seed: int
+) -> None:
     gate = variance_gate(sampled, expected)
     if gate.rejects:
         said = f"variance of a layer: z = {gate.worst:.1f} in {DRAWS} draws; look at derivative_moments()"
-        shown = f"print({MEASURED}.table())\nprint({RECURSION}.table())"
+        shown = f"print({MEASURED.format(seed=seed)}.table())\nprint({RECURSION}.table())"
         raise Refuted(said, gate.worst, snippet=case.snippet(estimator, shown))
 
 

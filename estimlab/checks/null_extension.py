@@ -28,7 +28,7 @@ print(mean(problem, estimator))
 print("without the null extension", mean(el.Problem(network, plain), estimator))"""
 
 
-def unmoved(estimator: Estimator) -> str:
+def unmoved(estimator: Estimator, seed: int) -> str:
     """The mean of one layer does not move: asked of value-only estimators and of those exact to degree 2."""
     for size, coding in ((1, CODINGS[0]), (1, CODINGS[1]), (2, CODINGS[0])):
         case = one_layer(size, DEGREE, coding=coding, null=C)
@@ -42,7 +42,7 @@ def unmoved(estimator: Estimator) -> str:
     return "the mean does not move"
 
 
-def movement(estimator: Estimator) -> str:
+def movement(estimator: Estimator, seed: int) -> str:
     """How far one unit's mean moves, in units of F' f'' gap^2: p - 1/2 for straight-through, 0 for ZGR."""
     found = _moved(one_layer(1, DEGREE, null=C), 1, CODINGS[0], estimator)
     if found is None:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from estimlab.estimators.base import Estimator
 
 Verdict = Literal["holds", "refuted", "undecided", "not claimed"]
+Cause = Literal["", "batch", "law", "coding", "tail", "layer", "width", "target", "precision", "state", "generator"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Row:
         z: the test statistic behind a verdict by sampling, in standard errors.
         effect: size of what was found, relative to the true gradient.
         snippet: Python that shows a refutation on the smallest problem that has it.
+        cause: where a refutation comes from, in a word (see ``Cause``); empty where none is known.
+        remedy: what to write instead, where the fault is a common one.
     """
 
     claim: str
@@ -31,6 +34,8 @@ class Row:
     z: float | None = None
     effect: float | None = None
     snippet: str = ""
+    cause: Cause = ""
+    remedy: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,12 @@ class Found(Exception):
     z: float | None = None
     effect: float | None = None
     snippet: str = field(default="", repr=False)
+    cause: Cause = ""
+    remedy: str = ""
+
+    def row(self, claim: str, verdict: Verdict) -> Row:
+        """The verdict on a claim."""
+        return Row(claim, verdict, self.detail, self.z, self.effect, self.snippet, self.cause, self.remedy)
 
 
 class Refuted(Found):

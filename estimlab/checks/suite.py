@@ -12,14 +12,14 @@ from estimlab.checks.report import CheckReport, Refuted, Row, Undecided, Unused
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator, HardForward
 
-Judge = Callable[[Estimator], str]
+Judge = Callable[[Estimator, int], str]
 
 
 def _always(estimator: Estimator) -> bool:
     return True
 
 
-def _nothing(estimator: Estimator) -> str:
+def _nothing(estimator: Estimator, seed: int) -> str:
     return ""
 
 
@@ -29,7 +29,8 @@ class Check:
 
     Attributes:
         claim: its name.
-        judge: returns what holds, or raises ``Refuted``, ``Undecided`` or ``Unused``; any other error refutes.
+        judge: returns what holds of an estimator, or raises ``Refuted``, ``Undecided`` or ``Unused``; any other error
+            refutes. Given the seed of all that is drawn.
         claimed: whether an estimator claims it.
         otherwise: what is said where it does not.
         fault: whether its failure makes all later checks meaningless.
@@ -41,18 +42,18 @@ class Check:
     otherwise: Judge = _nothing
     fault: bool = False
 
-    def row(self, estimator: Estimator) -> Row:
+    def row(self, estimator: Estimator, seed: int = 0) -> Row:
         """The verdict."""
         try:
             if not self.claimed(estimator):
-                return Row(self.claim, "not claimed", self.otherwise(estimator))
-            return Row(self.claim, "holds", self.judge(estimator))
+                return Row(self.claim, "not claimed", self.otherwise(estimator, seed))
+            return Row(self.claim, "holds", self.judge(estimator, seed))
         except Unused as found:
-            return Row(self.claim, "not claimed", found.detail)
+            return found.row(self.claim, "not claimed")
         except Undecided as found:
-            return Row(self.claim, "undecided", found.detail, found.z, found.effect, found.snippet)
+            return found.row(self.claim, "undecided")
         except Refuted as found:
-            return Row(self.claim, "refuted", found.detail, found.z, found.effect, found.snippet)
+            return found.row(self.claim, "refuted")
         except Exception as error:
             return Row(self.claim, "refuted", crash(error, estimator))
 
@@ -105,7 +106,7 @@ CHECKS: tuple[Check, ...] = (
 """In the order of a report; the first fault ends it."""
 
 
-def check_estimator(estimator: Estimator | type[Estimator], strict: bool = True) -> CheckReport:
+def check_estimator(estimator: Estimator | type[Estimator], strict: bool = True, seed: int = 0) -> CheckReport:
     """Check the contract and the claims of an estimator, in a few seconds.
 
     Faults come first (it crashes, keeps state, uses global randomness, mixes draws, ...), and the first one ends the
@@ -115,12 +116,13 @@ def check_estimator(estimator: Estimator | type[Estimator], strict: bool = True)
     Args:
         estimator: an instance; a class that needs no arguments may be given too.
         strict: raise where a claim is refuted; otherwise the report says so.
+        seed: of everything that is drawn; a non-negative integer.
 
     Errors:
         EstimlabError: not an estimator, or a refuted claim, named with what was found.
     """
     one = instance(estimator)
-    report = CheckReport(one, tuple(_rows(one)))
+    report = CheckReport(one, tuple(_rows(one, seed)))
     if strict and not report.passed:
         refuted = "; ".join(f"{row.claim}: {row.detail}" for row in report.of("refuted"))
         raise EstimlabError(f"{one!r} does not do what it claims. {refuted}")
@@ -140,9 +142,9 @@ def instance(estimator: Estimator | type[Estimator]) -> Estimator:
     return one
 
 
-def _rows(estimator: Estimator) -> Iterator[Row]:
+def _rows(estimator: Estimator, seed: int) -> Iterator[Row]:
     for check in CHECKS:
-        row = check.row(estimator)
+        row = check.row(estimator, seed)
         yield row
         if check.fault and row.verdict == "refuted":
             return
