@@ -7,7 +7,7 @@ import os
 import pickle
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from estimlab.errors import EstimlabError
 from estimlab.results import worker
+from estimlab.results.former import former_key
 from estimlab.results.progress import Progress
 from estimlab.results.provenance import THREAD_VARIABLES, git_state
 from estimlab.results.store import Store
@@ -79,8 +80,8 @@ def run_study(
     place = Path(store) if store is not None else loaded.store_path(smoke)
     count = _worker_count(workers)
     with Store.open(place) as kept:
-        finished = kept.finished()
-        missing = [cell for cell in cells if cell.key not in finished]
+        kept.claim_for(loaded.name)
+        missing = _missing(cells, kept)
         work = _Work(loaded, len(cells), missing, kept, state, progress or Progress())
         if missing and executor is not None:
             work.run(nullcontext(executor), at_once=len(missing))
@@ -92,6 +93,16 @@ def run_study(
         rows += loaded.study.derived(rows)
     written = _write(loaded, smoke, rows, infos, began, state)
     return RunReport(*written, place, len(cells), len(missing), time.monotonic() - began)
+
+
+def _missing(cells: Sequence[Cell], store: Store) -> list[Cell]:
+    """The cells that are not finished; results under the keys of a former version are renamed."""
+    finished = store.finished()
+    missing = [cell for cell in cells if cell.key not in finished]
+    renamed = {old: cell.key for cell in missing if (old := former_key(cell)) in finished}
+    if renamed:
+        store.rename(renamed)
+    return [cell for cell in missing if cell.key not in renamed.values()]
 
 
 @dataclass(frozen=True)

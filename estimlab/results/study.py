@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from estimlab.errors import EstimlabError, closest
 from estimlab.results.columns import COLUMNS, STATISTICS, Column
-from estimlab.results.identity import content_key
+from estimlab.results.identity import content_key, require_names
 
 _SOURCE = "__estimlab_source__"  # attribute of an executed study: its file and the time of its last change
 
@@ -34,7 +34,7 @@ class Cell(abc.ABC):
 
     @property
     def key(self) -> str:
-        """Content key: equal for equal configurations of the same class and revision."""
+        """Content key: equal for equal configurations of a class of the same name and revision."""
         return content_key(self)
 
     @property
@@ -69,6 +69,7 @@ class Study:
             raise EstimlabError("Study(question=''): write the question that the study answers, in one sentence.")
         for name, cells in (("cells", self.cells), ("smoke", self.smoke)):
             _check_cells(name, cells)
+        require_names((*self.cells, *self.smoke))
         for column in self.columns:
             if column.name in COLUMNS or column.name in STATISTICS:
                 raise EstimlabError(
@@ -122,7 +123,7 @@ def table_path(study: Path, smoke: bool) -> Path:
 
 
 def module_name(path: Path) -> str:
-    """The name under which a study's file is imported: the same in every process, and part of its cells' keys."""
+    """The name under which a study's file is imported, the same in every process."""
     return f"estimlab_study_{path.stem}"
 
 

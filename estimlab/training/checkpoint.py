@@ -34,8 +34,8 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         ) from error
 
 
-def load_checkpoint(path: Path, key: str, device: torch.device) -> dict[str, Any]:
-    """Read a checkpoint of the run with the given key.
+def load_checkpoint(path: Path, keys: tuple[str, ...], device: torch.device) -> dict[str, Any]:
+    """Read a checkpoint of the run with one of the given keys: that of today, or of a former version.
 
     Raises:
         EstimlabError: a corrupt file, or one of another run.
@@ -47,7 +47,7 @@ def load_checkpoint(path: Path, key: str, device: torch.device) -> dict[str, Any
         raise EstimlabError(
             f"The checkpoint {path} cannot be read ({type(error).__name__}). Delete it and start again."
         ) from error
-    if found != key:
+    if found not in keys:
         raise EstimlabError(
             f"The checkpoint {path} is of another recipe, estimator or seed: give those of run.json beside it, or "
             "another folder with --out."

@@ -14,6 +14,7 @@ import torch
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import ActivationEstimator, Estimator
+from estimlab.results.former import former_key
 from estimlab.results.identity import content_key
 from estimlab.training.recipes.base import Recipe
 
@@ -40,6 +41,11 @@ class Configuration:
     def key(self) -> str:
         """Hash of its content."""
         return content_key(self)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Its key, and the one that checkpoints of a former version hold."""
+        return self.key, former_key(self)
 
     @property
     def title(self) -> str:

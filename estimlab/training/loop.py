@@ -119,7 +119,7 @@ class Session:
     def begin(self, resume: bool) -> None:
         """From scratch, or from the folder's checkpoint."""
         if self.record.open(resume):
-            state = load_checkpoint(self.record.checkpoint, self.configuration.key, self.device)
+            state = load_checkpoint(self.record.checkpoint, self.configuration.keys, self.device)
             self.trainee.network.load_state_dict(state["network"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.epoch, self.step = state["epoch"], state["step"]

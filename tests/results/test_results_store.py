@@ -95,7 +95,7 @@ def test_other_schema(path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 7")
     connection.close()
-    with pytest.raises(EstimlabError, match=r"has schema 7; this version of estimlab reads schema 1.*delete"):
+    with pytest.raises(EstimlabError, match=r"has schema 7; this version of estimlab reads schema 1 and 2.*delete"):
         Store.open(path)
 
 
@@ -135,3 +135,35 @@ def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
 def test_a_folder_in_its_place(tmp_path: Path) -> None:
     with pytest.raises(EstimlabError, match="cannot be used"):
         Store.open(tmp_path)
+
+
+def alter(path: Path, change: str) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute(change)
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE cells SET rows = replace(rows, '0.3', '0.4') WHERE key = 'k7'",
+        "UPDATE cells SET info = '{}' WHERE key = 'k7'",
+        "UPDATE cells SET key = 'k77' WHERE key = 'k7'",
+    ],
+)
+def test_a_changed_cell_is_noticed(path: Path, change: str) -> None:
+    with Store.open(path) as store:
+        alter(path, change)
+        for key in store.finished() - {"k7", "k77"}:
+            assert store.rows(key) == ROWS
+        with pytest.raises(EstimlabError, match=r"a\.sqlite.*damaged.*the checksum of Cell\(7\) does not fit"):
+            store.rows("k77" if "k77" in change else "k7")
+    with pytest.raises(EstimlabError, match=r"a\.sqlite.*damaged.*the checksum of Cell\(7\) does not fit"):
+        Store.open(path)
+
+
+def test_a_renamed_cell_is_whole(path: Path) -> None:
+    with Store.open(path) as store:
+        store.rename({"k1": "new", "absent": "other"})
+        assert (store.rows("new"), store.rows("k1"), store.rows("other")) == (ROWS, None, None)
+    Store.open(path).close()

@@ -12,6 +12,7 @@ import torch
 from training_toys import parameters, same, small, trained, without_times
 
 import estimlab as el
+from estimlab.results.former import former_key
 from estimlab.training.checkpoint import save_checkpoint
 from estimlab.training.configuration import Execution
 from estimlab.training.record import read_run
@@ -61,6 +62,17 @@ def test_the_checkpoint_of_another_run_is_refused(tmp_path):
     trained(out=tmp_path, epochs=1)
     with pytest.raises(el.EstimlabError, match="another recipe, estimator or seed"):
         trained(out=tmp_path, epochs=1, seed=1, resume=True)
+
+
+def test_a_checkpoint_of_a_former_version_is_resumed_and_renewed(tmp_path):
+    """Its key then contained the modules of classes."""
+    through = trained()
+    first = trained(out=tmp_path, execution=Execution(diagnose=False, stop_after=1))
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, torch.load(path, weights_only=True) | {"key": former_key(first.configuration)})
+    resumed = trained(out=tmp_path, resume=True)
+    assert same(parameters(through), parameters(resumed))
+    assert torch.load(path, weights_only=True)["key"] == first.configuration.key
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", None])
