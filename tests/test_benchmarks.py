@@ -12,6 +12,7 @@ from benchmarks import engine, others, sampling, scaling
 from benchmarks.networks import chain
 
 
+@pytest.mark.slow
 def test_a_row_says_what_was_compared():
     one = engine.against_dgemm(widths=(2, 3, 3))
     assert 0 < one.spread[0] <= one.ratio <= one.spread[1]
@@ -24,6 +25,7 @@ def test_growth_is_put_beside_what_was_planned():
     assert agreement.ratio == pytest.approx(measured.ratio / agreement.details["planned"])
 
 
+@pytest.mark.slow
 def test_rates_of_draws(monkeypatch):
     monkeypatch.setattr(sampling, "MAPPED", 16)
     monkeypatch.setattr(sampling, "LOOPED", 2)

@@ -16,6 +16,7 @@ from estimlab.results.study import load_study
 
 ROOT = Path(__file__).parents[1]
 STUDIES = sorted(path.stem for path in (ROOT / "studies").glob("*.py"))
+QUICK = "noise_law"  # the study that the fast tier runs
 FIGURES = sorted(path.stem for path in (ROOT / "figures").glob("*.py"))
 NEEDS_DATA = {"published_toy": "psa_toy/epoch100.npz"}
 BLOCKED = "import sys; sys.modules['torch'] = None; from estimlab.cli import app; app()"
@@ -35,7 +36,9 @@ def run(folder, *command):
     return done
 
 
-@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize(
+    "study", [pytest.param(study, marks=() if study == QUICK else pytest.mark.slow) for study in STUDIES]
+)
 def test_a_study_runs_at_smoke_size_and_its_figure_is_drawn_without_torch(study, folder):
     needed = NEEDS_DATA.get(study)
     if needed and not (Path(os.environ.get("ESTIMLAB_DATA", "")) / needed).is_file():

@@ -22,6 +22,7 @@ report_of = functools.cache(lambda name: el.check_estimator(mutants.MUTANTS[name
 FAULTS = {check.claim for check in CHECKS if check.fault}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", mutants.MUTANTS)
 def test_a_mutant_is_refuted_by_the_check_meant_for_it(name):
     _, claim, said = mutants.MUTANTS[name]
@@ -51,6 +52,7 @@ def test_the_printed_program_shows_the_bias(name):
     assert row.effect > 0.005
 
 
+@pytest.mark.slow
 def test_every_estimator_of_the_catalogue_holds():
     """In processes without executed annotations, as a user runs it."""
     command = [sys.executable, "-m", "estimlab.cli", "check", "--all", "--json"]

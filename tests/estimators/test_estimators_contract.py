@@ -145,6 +145,7 @@ def test_examples_are_averaged(estimator):
     assert networks.blocks_close(whole, mean, 1e-14)
 
 
+@pytest.mark.slow
 @every_estimator
 @pytest.mark.parametrize("law", networks.LAWS)
 def test_saturated_pre_activations_give_finite_gradients_in_float32(estimator, law):

@@ -15,6 +15,7 @@ from estimlab.estimators.relaxation import slope_moments
 # ---- Gumbel-Rao
 
 
+@pytest.mark.slow
 @every_law
 @pytest.mark.parametrize("temperature", [0.05, 0.5, 1.0, 2.0])
 def test_more_samples_leave_the_mean_and_divide_the_variance(law, temperature):
@@ -41,6 +42,7 @@ def test_a_draw_is_the_mean_over_noise_that_leads_to_the_drawn_state(law):
         assert torch.allclose(estimator.derivative(A, torch.full_like(A, bit), w, law), expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", SMOOTH, ids=repr)
 @pytest.mark.parametrize("temperature", [0.02, 0.3, 1.0, 1.5])
 def test_the_conditional_mean_is_the_integral(law, temperature):

@@ -17,6 +17,7 @@ from estimlab.estimators.iw_st import ConstantWeight
 # ---- exactness, and the sampled draw against the recursion
 
 
+@pytest.mark.slow
 @every_law
 @pytest.mark.parametrize("estimator", FACTORS, ids=repr)
 def test_exact_moments_are_the_enumeration_of_all_paths(estimator, law):
@@ -24,6 +25,7 @@ def test_exact_moments_are_the_enumeration_of_all_paths(estimator, law):
     assert same_moments(el.exact_moments(problem, estimator), el.quadrature_moments(problem, estimator))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", NEW, ids=repr)
 def test_the_checker_finds_nothing_to_refute(estimator):
     assert el.check_estimator(estimator).passed
@@ -125,6 +127,7 @@ def test_the_weight_that_is_best_for_a_true_quadratic(law, weight):
 EXTREME = torch.tensor([0.0, 1e-8, 1.0, 2.3, 5.0, 40.0, 90.0, 800.0, 1e4])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", [law(scale) for law in networks.LAWS for scale in (1.0, 0.3)], ids=repr)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("estimator", NEW, ids=repr)

@@ -19,6 +19,7 @@ SAME += [(el.DARN(0.3), el.IWST(ConstantWeight(0.7)))]
 SAME += [(el.GumbelRao(tau, samples=1), el.STGumbelSoftmax(tau)) for tau in (0.2, 1.0, 2.5)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("one", "other"), SAME, ids=repr)
 @pytest.mark.parametrize("seed", range(4))
 def test_the_same_estimator_has_the_same_mean_and_variance_in_every_network(one, other, seed):

@@ -119,6 +119,7 @@ def centred(output, target):
     return 2 * (output - 0.5).sum(1) + 0.3 * (output**2).sum(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("estimator", "law"), SAMPLED, ids=repr)
 def test_conditional_controls_are_not_seen_to_be_biased_in_deep_networks(estimator, law, seed):
     """A z-gate over all coordinates, after a power gate: where quadrature does not reach."""

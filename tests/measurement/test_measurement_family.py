@@ -33,6 +33,7 @@ def test_who_shares_states():
     assert not any(map(shares_states, OTHERS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("batch", "coding"), [(1, (-1.0, 1.0)), (1, (-0.5, 2.0)), (3, (0.0, 1.0))])
 def test_measured_together_is_measured_alone(batch, coding):
     units = el.BinaryUnits(low=coding[0], high=coding[1])

@@ -74,6 +74,7 @@ def detectable_share(exact, layer):
     return float(share.min())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
 def test_sampling_agrees_with_the_exact_moments(estimator, seed):
     if not reached(estimator):

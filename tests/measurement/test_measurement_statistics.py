@@ -120,6 +120,7 @@ def test_squared_bias_and_variance_add_over_places():
         assert totals[0] == pytest.approx(totals[2], rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("chunk", "batch"), [(None, 1), (3000, 2)])
 @pytest.mark.parametrize("estimator", [el.ZGR(), el.GumbelSoftmax(), el.Reinforce(), el.DisARM()], ids=repr)
 def test_measure_is_the_statistics_of_its_stream(estimator, chunk, batch, monkeypatch):
@@ -219,6 +220,7 @@ def test_what_one_draw_does_is_averaged_over_draws():
 # ---- debiasing
 
 
+@pytest.mark.slow
 def test_the_debiased_squared_bias_of_an_unbiased_estimator_has_mean_zero(replicates):
     _, measured, statistics = replicates[el.DisARM()]
     debiased = column(statistics, "squared_bias", 0)

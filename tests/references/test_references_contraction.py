@@ -78,6 +78,7 @@ def test_binary_layers_of_every_width(units):
     assert torch.allclose(total, weights @ joint(pairs), atol=ROUNDING, rtol=0)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(widths=st.lists(st.integers(1, 11), min_size=1, max_size=3), scale=st.sampled_from([0.3, 3.0, 800.0]))
 def test_wide_chains_equal_dense_transition_matrices(widths, scale):

@@ -43,6 +43,7 @@ def test_a_median_over_networks_is_that_of_their_exact_moments():
     assert any(row["low"] < row["high"] for row in rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [(3,), (3, 4), (3, 4, 5)])
 def test_a_median_over_sampled_networks_has_the_standard_error_of_the_middle(seeds):
     rows = MedianMoments(SMALL, el.Reinforce(), seeds, ("variance",), draws=512).run()

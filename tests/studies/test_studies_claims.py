@@ -165,6 +165,7 @@ def test_claim_09_foust():
     assert 1 + st == pytest.approx(1.0, rel=1e-14)
 
 
+@pytest.mark.slow
 def test_claim_10_psa():
     assert max(values("10a")) < 1e-12
     assert min(values("10b")) > 0.1
@@ -190,6 +191,7 @@ def test_claim_11_both_weights_of_least_error_by_numerical_minimisation():
     assert values("11f") == pytest.approx([mve], abs=1e-7)
 
 
+@pytest.mark.slow
 def test_claim_12_holds_before_training_and_not_late():
     last, before = rows("12a"), rows("12b")
     assert [row["problem"] for row in last[:2]] == ["toy-init/v1", "2-5-5-5-1"]

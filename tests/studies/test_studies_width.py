@@ -34,6 +34,7 @@ def test_intervals_cover_as_often_as_they_say():
     assert stats.binomtest(covered, 2000, 0.95).pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_a_width_without_variances_has_the_same_bias_and_cosine():
     networks = [(width, seed) for width in (4, 5) for seed in (0, 1)]
     full, bias = (
