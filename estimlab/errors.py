@@ -10,7 +10,7 @@ class EstimlabError(ValueError):
     """What was given, what is allowed and what to do; the command line prints it without a traceback."""
 
 
-def closest(name: str, known: Iterable[str]) -> str:
+def closest(name: object, known: Iterable[str]) -> str:
     """`` Did you mean 'x' or 'y'?`` for the known names that resemble the given one, else the empty string."""
-    matches = difflib.get_close_matches(name, list(known), n=2, cutoff=0.5)
+    matches = difflib.get_close_matches(str(name), list(known), n=2, cutoff=0.5)
     return f" Did you mean {' or '.join(map(repr, matches))}?" if matches else ""

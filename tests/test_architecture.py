@@ -9,11 +9,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "estimlab"
-BASIC = {"errors", "progress"}
+BASIC = {"errors", "progress", "arguments", "declared"}
 MODEL = BASIC | {"model", "randomness"}
 MEASURED = MODEL | {"references", "estimators", "measurement"}
 ALLOWED = {
     "errors": set(),
+    "arguments": {"errors"},
+    "declared": {"errors", "arguments"},
     "progress": set(),
     "model": BASIC,
     "randomness": BASIC,

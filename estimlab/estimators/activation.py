@@ -5,20 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from estimlab.arguments import refusal
+from estimlab.declared import Checked
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import ActivationEstimator, Estimator
-from estimlab.model.units import BinaryUnits
+from estimlab.model import arguments
+from estimlab.model.units import BinaryUnits, NoiseLaw
 from estimlab.randomness import open_uniform
 
 
-class BinaryActivation(nn.Module):
+class BinaryActivation(Checked, nn.Module):
     """Binary units as a module: ``nn.Sequential(nn.Linear(8, 8), BinaryActivation(StraightThrough()), ...)``.
 
     The backward rule is the code that is measured: the estimator's own ``activate``. States are drawn in evaluation
     mode too; use several passes, or ``expected``, for a deterministic network.
 
     Args:
-        estimator: a hard-forward or relaxed estimator.
+        estimator: a hard-forward or relaxed estimator, its class or its name.
         units: law and coding; ``BinaryUnits()`` by default.
         generator: torch generator of the module's device; torch's default generator where it is None.
 
@@ -27,18 +30,28 @@ class BinaryActivation(nn.Module):
     """
 
     def __init__(
-        self, estimator: Estimator, units: BinaryUnits | None = None, generator: torch.Generator | None = None
+        self,
+        estimator: Estimator | type[Estimator] | str,
+        units: BinaryUnits | NoiseLaw | str | None = None,
+        generator: torch.Generator | None = None,
     ):
         super().__init__()
+        estimator = Estimator.given(estimator, "BinaryActivation", "estimator")
         if not isinstance(estimator, ActivationEstimator):
             raise EstimlabError(
                 f"BinaryActivation({estimator!r}): this estimator needs values of the objective and cannot act as an "
                 "activation. Use a hard-forward or relaxed one, for example el.StraightThrough()."
             )
-        self.estimator, self.units, self.generator = estimator, units or BinaryUnits(), generator
+        if generator is not None and not isinstance(generator, torch.Generator):
+            advice = "Make one of a seed: torch.Generator().manual_seed(0)."
+            raise refusal("BinaryActivation", "generator", generator, "a torch.Generator or None", advice)
+        self.estimator, self.generator = estimator, generator
+        self.units = BinaryUnits() if units is None else arguments.units(units, "BinaryActivation", "units")
 
     def forward(self, a: Tensor) -> Tensor:
         """Drawn (or relaxed) states of pre-activations of any shape."""
+        if not isinstance(a, Tensor) or not a.is_floating_point():
+            raise refusal("BinaryActivation", "a", a, "a tensor of floating numbers", "Write a.float(), for example.")
         uniforms = [open_uniform(a, self.generator) for _ in range(1 + self.estimator.extra_channels)]
         return self.estimator.activate(a, torch.stack(uniforms) if len(uniforms) > 1 else uniforms[0], self.units)
 

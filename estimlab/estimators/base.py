@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import abc
+import importlib
+import inspect
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,8 +13,9 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
+from estimlab.declared import Declared, snake_case
 from estimlab.errors import EstimlabError
 from estimlab.model.problem import Problem
 from estimlab.model.units import BinaryUnits, NoiseLaw, PerUnit
@@ -32,7 +34,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Estimator(abc.ABC):
+class Estimator(Declared, abc.ABC):
     """A single-sample gradient estimator. Class attributes are claims, and every claim has a test.
 
     Attributes:
@@ -65,8 +67,30 @@ class Estimator(abc.ABC):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "name" not in cls.__dict__:
-            words = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", cls.__name__)
-            cls.name = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", words).lower()
+            cls.name = snake_case(cls.__name__)
+
+    @classmethod
+    def choices(cls) -> list[type]:
+        """The catalogue."""
+        return list(importlib.import_module("estimlab.estimators").catalogue())
+
+    @classmethod
+    def called(cls) -> str:
+        """What one is called in a sentence."""
+        return "an estimator such as el.StraightThrough(), or its name"
+
+    @classmethod
+    def advice(cls, value: Any) -> str:
+        """What to write in place of what is often given for one."""
+        if isinstance(value, Problem):
+            return "The problem comes first, the estimator second: swap the two."
+        if isinstance(value, (list, tuple)):
+            return "For several use el.measure_many(problem, [...])."
+        if isinstance(value, nn.Module):
+            return "Give the estimator itself; a module's is its field `estimator`."
+        if inspect.isroutine(value):
+            return "Make the function an estimator: el.SampledFunction(function)."
+        return ""
 
     @abc.abstractmethod
     def surrogate(self, problem: Problem, noise: Noise) -> Float[Tensor, " batch"]:

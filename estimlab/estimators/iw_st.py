@@ -9,6 +9,7 @@ from typing import ClassVar, final
 
 import torch
 
+from estimlab.declared import Declared
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import HardForward, drawn_side
 from estimlab.model.units import NoiseLaw, PerUnit
@@ -29,6 +30,14 @@ class ImportanceWeightedST(HardForward):
 
     exact_degree: ClassVar[float] = 1
     symmetric: ClassVar[bool] = False
+
+    @classmethod
+    def called(cls) -> str:
+        """What one is called in a sentence."""
+        return (
+            "a HighWeight such as ConstantWeight(0.5) or PowerWeight(0.5) from estimlab.estimators.iw_st, or a frozen "
+            "dataclass of your own that extends HighWeight"
+        )
 
     @abc.abstractmethod
     def high_weight(self, a: PerUnit, law: NoiseLaw) -> PerUnit:
@@ -90,7 +99,7 @@ class MVE(ImportanceWeightedST):
 
 
 @dataclass(frozen=True)
-class HighWeight(abc.ABC):
+class HighWeight(Declared, abc.ABC):
     """p1 as a value: a function of the pre-activation that prints, pickles and hashes.
 
     Attributes:

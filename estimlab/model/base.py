@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from estimlab.declared import Checked
 from estimlab.model.units import BinaryUnits
 
 
@@ -32,7 +33,7 @@ class Site:
         return math.prod(self.shape)
 
 
-class StochasticNetwork(nn.Module, abc.ABC):
+class StochasticNetwork(Checked, nn.Module, abc.ABC):
     """A network of binary units, stepped site by site.
 
     The four step methods are pure: a carry is never mutated, so two futures of one state are had by calling

@@ -8,12 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from estimlab.errors import EstimlabError
+from estimlab.declared import Checked
+from estimlab.model import arguments
 from estimlab.model.base import Site, StochasticNetwork
-from estimlab.model.units import BinaryUnits
+from estimlab.model.units import BinaryUnits, NoiseLaw
 
 
-class Logits(nn.Module):
+class Logits(Checked, nn.Module):
     """A stage without input: its pre-activations are a parameter of the given size (zeros, or the values given).
 
     ``Logits(4)`` makes four units; ``Logits([0.3, -1.0])`` two units that start at these pre-activations.
@@ -21,8 +22,7 @@ class Logits(nn.Module):
 
     def __init__(self, values: int | Sequence[float] | Float[Tensor, " units"]):
         super().__init__()
-        start = torch.zeros(values) if isinstance(values, int) else torch.as_tensor(values)
-        self.logits = nn.Parameter(start.to(torch.get_default_dtype()) if not start.is_floating_point() else start)
+        self.logits = nn.Parameter(arguments.numbers(values, "Logits", "values"))
 
     def forward(self, inputs: Tensor | None) -> Float[Tensor, "batch units"]:
         """The same pre-activations for every example; one example where there is no input."""
@@ -41,27 +41,20 @@ class Chain(StochasticNetwork):
         stages: one deterministic module per stochastic layer (Linear, a Sequential of Conv2d and a norm in eval mode,
             ``Logits``, ...), mapping a batch of states to a batch of pre-activations.
         head: module that maps the last states to the output; the identity by default.
-        units: law and coding, one for all layers or one per stage; ``BinaryUnits()`` by default.
+        units: law and coding, one for all layers or one per stage; ``BinaryUnits()`` by default. A law stands for units
+            of this law with states -1 and +1.
     """
 
     def __init__(
         self,
         stages: Sequence[nn.Module],
         head: nn.Module | None = None,
-        units: BinaryUnits | Sequence[BinaryUnits] | None = None,
+        units: BinaryUnits | NoiseLaw | str | Sequence[BinaryUnits | NoiseLaw] | None = None,
     ):
         super().__init__()
-        if len(stages) == 0:
-            raise EstimlabError("Chain(stages=[]): a chain needs at least one stage, for example nn.Linear(64, 10).")
-        self.stages = nn.ModuleList(stages)
-        self.head = nn.Identity() if head is None else head
-        units = BinaryUnits() if units is None else units
-        self.units = (units,) * len(stages) if isinstance(units, BinaryUnits) else tuple(units)
-        if len(self.units) != len(stages):
-            raise EstimlabError(
-                f"Chain got {len(stages)} stages and {len(self.units)} units: give one BinaryUnits for all layers "
-                "or exactly one per stage."
-            )
+        self.stages = nn.ModuleList(arguments.modules(stages, "Chain", "stages"))
+        self.head = nn.Identity() if head is None else arguments.module(head, "Chain", "head")
+        self.units = arguments.units_of_layers(units, len(self.stages))
 
     def sites(self, inputs: Tensor | None) -> tuple[Site, ...]:
         """One site per stage; shapes are read off a pass of the first example, every unit low."""

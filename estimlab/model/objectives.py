@@ -11,11 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from estimlab.arguments import described
+from estimlab.declared import Declared
 from estimlab.errors import EstimlabError
 
 
 @dataclass(frozen=True)
-class Objective(abc.ABC):
+class Objective(Declared, abc.ABC):
     """``objective(output, target)`` gives one value per example, differentiable in the output.
 
     Relaxed and straight-through estimators evaluate it, or its derivative, off the corners of the hypercube: two
@@ -26,7 +28,7 @@ class Objective(abc.ABC):
     def __call__(self, output: Tensor, target: Tensor | None) -> Float[Tensor, " batch"]:
         """Value per example."""
 
-    def check(self, output: Tensor, target: Tensor | None) -> None:  # noqa: B027 - nothing to check by default
+    def check(self, output: Tensor, target: Tensor | None) -> None:
         """Raise an ``EstimlabError`` that names the fix where output and target do not fit."""
 
 
@@ -49,7 +51,9 @@ class CrossEntropy(Objective):
             )
         if target is None or target.ndim != 1 or target.dtype != torch.long:
             raise EstimlabError(
-                f"CrossEntropy needs one integer target per example (torch.long, shape (batch,)), {_describe(target)}."
+                "CrossEntropy needs one integer target per example, torch.long of shape (batch,); targets "
+                f"{_are(target)}. Give class numbers, 0 .. classes - 1; whole numbers become that by "
+                "targets.long().flatten()."
             )
         if target.numel() and not (int(target.min()) >= 0 and int(target.max()) < output.shape[1]):
             raise EstimlabError(
@@ -77,7 +81,7 @@ class LogisticLoss(Objective):
             )
         if target is None or target.ndim != 1 or target.dtype == torch.bool:
             raise EstimlabError(
-                f"LogisticLoss needs targets -1 or +1 of shape (batch,), {_describe(target)}. From 0/1 labels: "
+                f"LogisticLoss needs targets -1 or +1 of shape (batch,); targets {_are(target)}. From 0/1 labels: "
                 "2 * labels - 1."
             )
         if not bool((target.abs() == 1).all()):
@@ -191,25 +195,35 @@ class Polynomial(Objective):
             raise EstimlabError(f"Polynomial: {len(self.weights)} weights for {n} outputs; give one per output.")
 
 
+def _are(target: Tensor | None) -> str:
+    return _describe(target).replace("is", "are", 1)
+
+
 def _describe(target: Tensor | None) -> str:
-    return "got None" if target is None else f"got {target.dtype} of shape {tuple(target.shape)}"
+    return "is None" if target is None else f"is {target.dtype} of shape {tuple(target.shape)}"
 
 
 def check_objective(objective: object, output: Tensor, target: Tensor | None) -> None:
     """Raise a clear error unless ``objective(output, target)`` is one finite value per example."""
-    if not callable(objective):
-        raise EstimlabError(
-            f"objective={objective!r} is not callable: give el.CrossEntropy(), another el objective, or a function "
-            "(output, target) -> one value per example."
-        )
+    assert callable(objective)
     if isinstance(objective, Objective):
         objective.check(output, target)
-    value = objective(output, target)
+    try:
+        value = objective(output, target)
+    except EstimlabError:
+        raise
+    except Exception as error:
+        raise EstimlabError(
+            f"The objective, {described(objective)}, fails on an output of shape {tuple(output.shape)}: "
+            f"{type(error).__name__}: {error}. It must take (output, target), the target {_describe(target)}."
+        ) from error
     if not isinstance(value, Tensor) or value.shape != output.shape[:1]:
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise EstimlabError(
-            f"The objective {objective!r} returned {shape} for {len(output)} examples: it must return one value per "
-            f"example, a tensor of shape ({len(output)},); do not average inside."
+            f"The objective, {described(objective)}, returned {shape} for {len(output)} examples: it must return one "
+            f"value per example, a tensor of shape ({len(output)},); do not average inside."
         )
     if not bool(torch.isfinite(value).all()):
-        raise EstimlabError(f"The objective {objective!r} is not finite on the network's outputs and these targets.")
+        raise EstimlabError(
+            f"The objective, {described(objective)}, is not finite on the network's outputs and these targets."
+        )

@@ -10,17 +10,22 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
+from estimlab.arguments import count
+from estimlab.declared import Declared
 from estimlab.errors import EstimlabError
+from estimlab.model import arguments
 from estimlab.model.base import Site, StochasticNetwork
 from estimlab.model.objectives import check_objective
 
+_Embeddings = (nn.Embedding, nn.EmbeddingBag)  # read integers
+
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class Problem(Declared):
     """A network, an objective and data: minimise the mean over examples of the expected objective.
 
     Checked at construction: widths, targets, finite inputs and parameters. Compared by identity.
@@ -42,14 +47,24 @@ class Problem:
     sites: tuple[Site, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.network, StochasticNetwork):
-            raise EstimlabError(
-                f"Problem: network is a {type(self.network).__name__}; give an el.Chain or another StochasticNetwork."
-            )
         self.check_finite()
         self.check_independent()
         self._check_data()
         object.__setattr__(self, "sites", self._probe())
+
+    def _convert(self) -> None:
+        """Make each argument what is meant by it, or refuse it."""
+        network = arguments.network(self.network)
+        like = arguments.uniform_parameters(network)
+        floats = not any(isinstance(module, _Embeddings) for module in network.modules())
+        taken = {
+            "objective": arguments.objective(self.objective),
+            "inputs": arguments.data(self.inputs, "Problem", "inputs", like, floats),
+            "targets": arguments.data(self.targets, "Problem", "targets", like),
+            "expected": arguments.data(self.expected, "Problem", "expected", like, floats=True),
+        }
+        for name, value in taken.items():
+            object.__setattr__(self, name, value)
 
     @property
     def batch(self) -> int:
@@ -85,6 +100,7 @@ class Problem:
 
     def to(self, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Problem:
         """The problem in another floating type or on another device: itself where it is there already, else a copy."""
+        dtype, device = arguments.place(dtype, device)
         if dtype in (None, self.dtype) and (device is None or torch.device(device) == self.device):
             return self
 
@@ -113,6 +129,7 @@ class Problem:
 
     def example(self, index: int) -> Problem:
         """The problem of one example; the network is shared, not copied."""
+        index = count(index, "Problem.example", "index", 0, self.batch - 1)
 
         def pick(tensor: Tensor | None) -> Tensor | None:
             return None if tensor is None else tensor[index : index + 1]
@@ -135,6 +152,7 @@ class Problem:
 
     def with_expected(self, expected: Float[Tensor, " batch"]) -> Problem:
         """The same problem with the expected objective of each example attached."""
+        arguments.check_expected(expected, self.batch)
         data = {"inputs": self.inputs, "targets": self.targets}
         return self._with(**data, expected=expected.to(dtype=self.dtype, device=self.device))
 
@@ -176,7 +194,12 @@ class Problem:
             raise EstimlabError("Problem: the network has no parameters, so there is no gradient to estimate.")
         for name, data in (("inputs", self.inputs), ("targets", self.targets)):
             if data is not None and (data.ndim == 0 or len(data) == 0):
-                raise EstimlabError(f"Problem: {name} has shape {tuple(data.shape)}; the first dimension is the batch.")
+                raise EstimlabError(
+                    f"Problem: {name} have shape {tuple(data.shape)}; the first dimension is the batch. Give at least "
+                    f"one example, for one {name}[None]."
+                )
+        if self.expected is not None:
+            arguments.check_expected(self.expected, self.batch)
         if self.inputs is None:
             if self.targets is not None and len(self.targets) != 1:
                 raise EstimlabError(
@@ -204,8 +227,7 @@ class Problem:
                 output = self.network.output(carry)
         except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise EstimlabError(
-                f"Problem: the network cannot be evaluated on {given}: {error}. "
-                "Check that the input width fits the first stage, and each layer's width the next stage."
+                f"Problem: the network cannot be evaluated on {given}: {error}. {arguments.advice(self.inputs)}"
             ) from error
         with torch.no_grad():
             check_objective(self.objective, output, self.targets)

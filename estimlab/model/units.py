@@ -16,13 +16,14 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from estimlab.declared import Declared
 from estimlab.errors import EstimlabError
 
 PerUnit = Float[Tensor, "*shape"]  # a number for each unit: within one call, all of the same shape
 
 
 @dataclass(frozen=True)
-class NoiseLaw(abc.ABC):
+class NoiseLaw(Declared, abc.ABC):
     """A symmetric noise law with an explicit scale: the law of ``scale * Z``, Z standard.
 
     Every function takes pre-activations of any shape, and is finite and correct to rounding for all of them;
@@ -198,7 +199,7 @@ def _log(probability: Tensor) -> Tensor:
 
 @final
 @dataclass(frozen=True)
-class BinaryUnits:
+class BinaryUnits(Declared):
     """The law of a site's states: ``high`` with probability ``law.cdf(a)``, ``low`` otherwise.
 
     The coding is data: with ``state = low + (high - low) * bit`` a local backward rule ``d bit / d a`` becomes
@@ -215,12 +216,15 @@ class BinaryUnits:
     high: float = 1.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.law, NoiseLaw):
+        if not -math.inf < self.low < self.high < math.inf:
             raise EstimlabError(
-                f"BinaryUnits(law={self.law!r}): give a noise law, for example el.Logistic(scale=1.0) or el.Gaussian()."
+                f"BinaryUnits(low={self.low}, high={self.high}): low must be smaller than high, and both finite."
             )
-        if not self.low < self.high:
-            raise EstimlabError(f"BinaryUnits(low={self.low}, high={self.high}): low must be smaller than high.")
+
+    @classmethod
+    def called(cls) -> str:
+        """What they are called in a sentence."""
+        return "units such as el.BinaryUnits(el.Logistic(), low=0, high=1)"
 
     @property
     def gap(self) -> float:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from estimlab.declared import Declared
 from estimlab.errors import EstimlabError
 from estimlab.model.problem import Problem
 
@@ -52,7 +53,7 @@ class Gradient:
         return float(torch.cat([value.flatten() for value in self.value.values()]).norm())
 
 
-class Reference(abc.ABC):
+class Reference(Declared, abc.ABC):
     """A way to compute the true gradient. Works on a float64 copy of the problem."""
 
     @abc.abstractmethod

@@ -15,7 +15,7 @@ REFUSED = {
     "draws": (lambda: el.Average(el.ZGR(), 0), r"Average\(draws=0\).*>= 1"),
     "temperature": (lambda: el.REBAR(0.0), r"REBAR\(temperature=0\.0\).*positive"),
     "eta": (lambda: el.RELAX(eta=math.inf), r"RELAX\(eta=inf\).*finite"),
-    "hidden": (lambda: el.RELAX(hidden=((1.0, math.nan, 0.0),)), r"triples.*finite"),
+    "hidden": (lambda: el.RELAX(hidden=((1.0, math.nan, 0.0),)), r"triples.*finite|hidden\[0\]\[1\] must be a number"),
 }
 TYPED = {
     "tails": (lambda: el.LocalExpectation("shared"), "'independent'.*'common'"),

@@ -181,7 +181,7 @@ def test_scale_multiplies_the_noise(law, scale, z):
 @pytest.mark.parametrize("law", networks.LAWS)
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_scale_that_is_not_a_positive_number_is_refused(law, scale):
-    with pytest.raises(EstimlabError, match=rf"{law.__name__}.*{scale}.*positive"):
+    with pytest.raises(EstimlabError, match=rf"{law.__name__}.*{scale}.*(positive|NaN)"):
         law(scale)
 
 
@@ -210,7 +210,7 @@ def test_units_default_to_signs_and_logistic_noise():
 
 @pytest.mark.parametrize("coding", [(1.0, 1.0), (1.0, 0.0), (float("nan"), 1.0)])
 def test_a_coding_without_order_is_refused(coding):
-    with pytest.raises(EstimlabError, match="low must be smaller than high"):
+    with pytest.raises(EstimlabError, match=r"low must be (smaller than high|a number)"):
         el.BinaryUnits(low=coding[0], high=coding[1])
 
 
