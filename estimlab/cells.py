@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import median
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 from estimlab.estimators.base import Estimator
 from estimlab.measurement.attribution import attribute_bias
 from estimlab.measurement.exact import exact_moments
-from estimlab.measurement.measurement import Measurement, parameters
+from estimlab.measurement.labels import beside, estimator_columns
+from estimlab.measurement.measurement import Measurement
 from estimlab.measurement.monte_carlo import measure
 from estimlab.model.problem import Problem
 from estimlab.references.base import Gradient
@@ -72,6 +73,8 @@ class MeasurementCell(Cell):
         statistics: those that the table needs; all where it is empty.
     """
 
+    revision: ClassVar[int] = 2
+
     problem: ProblemRecipe
     estimator: Estimator
     averages: tuple[int, ...] = ()
@@ -92,12 +95,12 @@ class MeasurementCell(Cell):
         rows = measurement.rows(by="layer")
         head = {**self.problem.columns(), "seed": getattr(self, "seed", None)}
         chosen = [row for row in rows if not self.statistics or row["statistic"] in self.statistics]
-        result = [{**head, **row, "averaged": 1} for row in chosen]
+        result = [{**beside(head, row), "averaged": 1} for row in chosen]
         first = {row["layer"]: row for row in rows}
         for averaged in self.averages:
             for layer, (value, stderr) in measurement.rmse_of_mean(averaged).items():
                 row = {**first[layer], "statistic": "relative_rmse_of_mean", "value": value, "stderr": stderr}
-                result.append({**head, **row, "averaged": averaged})
+                result.append({**beside(head, row), "averaged": averaged})
         return result
 
 
@@ -144,6 +147,8 @@ class MedianMoments(Cell):
         draws: for estimators without exact moments; the seed of a network is that of its draws too.
     """
 
+    revision: ClassVar[int] = 2
+
     problem: ProblemRecipe
     estimator: Estimator
     seeds: tuple[int, ...]
@@ -166,12 +171,15 @@ class MedianMoments(Cell):
         rows = []
         for like in zip(*networks, strict=True):
             low, middle, high = median_interval([row["value"] for row in like])
-            named = {name: like[0][name] for name in ("estimator", "parameters", "method", "layer", "statistic")}
+            named = {
+                **estimator_columns(self.estimator),
+                **{name: like[0][name] for name in ("method", "layer", "statistic")},
+            }
             interval = {"value": middle, "low": low, "high": high, "networks": len(networks)}
             if self.draws is not None:
                 inner = sorted(like, key=lambda row: row["value"])[(len(like) - 1) // 2 : len(like) // 2 + 1]
                 interval |= {"draws": self.draws, "stderr": max(row["stderr"] for row in inner)}
-            rows.append({**self.problem.columns(), **named, **interval})
+            rows.append(beside(self.problem.columns(), {**named, **interval}))
         return rows
 
     def _network(self, seed: int) -> list[dict[str, Any]]:
@@ -199,13 +207,15 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[
 class AttributedBias(Cell):
     """The bias of each layer split by the layer that causes it."""
 
+    revision: ClassVar[int] = 2
+
     problem: ProblemRecipe
     estimator: Estimator
 
     def run(self) -> list[dict[str, Any]]:
         """Rows: the problem's columns and those of ``BiasAttribution.table``."""
         attribution = attribute_bias(build(self.problem)[0], self.estimator)
-        return [{**self.problem.columns(), **row} for row in attribution.rows()]
+        return [beside(self.problem.columns(), row) for row in attribution.rows()]
 
 
 @final
@@ -219,6 +229,8 @@ class TrainingRun(Cell):
         seed: of everything random.
         curve: whether the training loss of every epoch is tabulated, not of the last one alone.
     """
+
+    revision: ClassVar[int] = 2
 
     recipe: Recipe
     estimator: Estimator
@@ -238,8 +250,7 @@ class TrainingRun(Cell):
         from estimlab.training.configuration import Configuration, Execution
         from estimlab.training.loop import TrainingStopped, train
 
-        head: dict[str, Any] = {"recipe": self.recipe.name, "estimator": self.estimator.name}
-        head |= {"parameters": parameters(self.estimator), "seed": self.seed}
+        head: dict[str, Any] = {"recipe": self.recipe.name, **estimator_columns(self.estimator), "seed": self.seed}
         try:
             session = train(Configuration(self.recipe, self.estimator, self.seed), execution=Execution(device="cpu"))
         except TrainingStopped:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from estimlab.cells import FrozenProblem, build
 from estimlab.errors import EstimlabError
@@ -39,6 +39,8 @@ class Score(Cell):
         estimator: what is judged.
         draws: where moments are not exact.
     """
+
+    revision: ClassVar[int] = 2
 
     problem: str
     estimator: Estimator

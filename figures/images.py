@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from estimlab.results.plotting import PAGE_WIDTH, appearance, legend
 
 NAMES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "digits": "digits"}
+SMALL = 0.3  # temperature of open marks
 TRAINERS = {"exact": "-", "straight_through": "--", "zgr": ":"}
 ROWS = (
     ("relative_bias", "0", "relative bias,\nfirst layer"),
@@ -50,7 +51,8 @@ def _panel(ax: Axes, table: pd.DataFrame) -> None:
         chosen = table[table["trainer"] == trainer]
         for (estimator, parameters), rows in chosen.groupby(["estimator", "parameters"], sort=False):
             look = dict(appearance(estimator, parameters))
-            if parameters in ("proxy=identity", "temperature=0.3"):
+            row = rows.iloc[0]
+            if row.get("proxy") == "identity" or row.get("temperature") == SMALL:
                 look |= {"markerfacecolor": "white"}
             if trainer != "exact":
                 look |= {"label": "_", "marker": ""}

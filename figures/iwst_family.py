@@ -43,7 +43,7 @@ def draw(table: pd.DataFrame) -> Figure:
             ax.set_title(f"layer {layer + 1:.0f}, {name}")
             ax.set(xlabel=AXES[pair][0], ylabel=AXES[pair][1] if column == 0 else "")
     legend(upper, axes[0, 0], columns=7, place="upper center")
-    units = table[table["p1"].notna()]
+    units = table[table["weight"].notna()]
     for ax, (problem, rows) in zip(lower.subplots(1, 2), units.groupby("problem", sort=False), strict=True):
         _one_unit(ax, rows)
         ax.set_title(f"one unit, $P = 0.73$, $f'(0) = 1$, $f'' = {problem.split('=')[1]}$")
@@ -82,14 +82,14 @@ def _front(points: np.ndarray) -> np.ndarray:
 def _one_unit(ax: Axes, table: pd.DataFrame) -> None:
     """All constant p1 as a line, a label at some of them, and both closed-form optima for several lambda."""
     points = table[table["statistic"].isin(RAW)]
-    points = points.pivot_table(index=["family", "trade", "p1"], columns="statistic", values="value", dropna=False)
+    points = points.pivot_table(index=["family", "trade", "weight"], columns="statistic", values="value", dropna=False)
     points = points.dropna().reset_index()
-    line = points[points["family"] == "constant"].sort_values("p1")
+    line = points[points["family"] == "constant"].sort_values("weight")
     ax.plot(line["relative_bias"], line["relative_std"], color="0.6", label="constant $p_1$")
-    for _, row in line[line["p1"].round(2).isin((0.0, 0.25, 0.5, 0.75, 1.0))].iterrows():
+    for _, row in line[line["weight"].round(2).isin((0.0, 0.25, 0.5, 0.75, 1.0))].iterrows():
         x, y = row["relative_bias"], row["relative_std"]
         ax.plot(x, y, "|", color="0.4", markersize=4)
-        ax.annotate(f"{row['p1']:g}", (x, y), (3, 3), textcoords="offset points", fontsize=6, color="0.4")
+        ax.annotate(f"{row['weight']:g}", (x, y), (3, 3), textcoords="offset points", fontsize=6, color="0.4")
     for family, look in OPTIMA.items():
         rows = points[points["family"] == family]
         ax.plot(rows["relative_bias"], rows["relative_std"], linestyle="none", markersize=5, alpha=0.8, **look)

@@ -45,7 +45,7 @@ def draw(table: pd.DataFrame) -> Figure:
 
 
 def _map(ax: Axes, rows: pd.DataFrame, statistic: str) -> None:
-    proxies = list(rows["parameters"].str.removeprefix("proxy=").drop_duplicates())
+    proxies = list(rows["proxy"].drop_duplicates())
     laws = list(rows["law"].drop_duplicates())
     values = rows["value"].to_numpy().reshape(len(laws), len(proxies)).T
     ax.imshow(values, cmap=MAPS[statistic], norm=NORMS[statistic], aspect="auto")

@@ -12,6 +12,8 @@ from estimlab.results.plotting import PAGE_WIDTH, appearance, legend
 STAGES = {"init": "initialisation", "early": "early", "late": "late in training"}
 LAYERS = {"0": "first layer", "1": "second layer"}
 AVERAGED = ("straight_through", "zgr", "mve", "st_gumbel_softmax", "gumbel_softmax", "reinforce", "arm", "disarm")
+SMALL = 0.3  # temperature of open marks
+BASELINES = ("0.0", "2.3")
 OPEN = {"identity", "hard_tanh", "tanh", "approx_sign"}
 PROXY_MARKERS = {"identity": "o", "hard_tanh": "s", "tanh": "D", "approx_sign": "^"}
 NOTE = (
@@ -44,8 +46,8 @@ def draw(table: pd.DataFrame) -> Figure:
 def _plane(ax: Axes, table: pd.DataFrame) -> None:
     """One point per estimator; where four standard errors hide the bias, an arrow from its upper limit."""
     ax.set(xscale="log", yscale="log", xlabel="relative bias")
-    for (estimator, parameters), rows in table.groupby(["estimator", "parameters"], sort=False):
-        row, look = rows.set_index("statistic")[["value", "stderr"]], _look(estimator, parameters)
+    for _, rows in table.groupby(["estimator", "parameters"], sort=False):
+        row, look = rows.set_index("statistic")[["value", "stderr"]], _look(rows.iloc[0])
         squared, stderr = row.loc["squared_bias"]
         deviation = row.loc["relative_std", "value"]
         hidden = squared <= 4 * stderr
@@ -76,22 +78,20 @@ def _equal_rmse(ax: Axes) -> None:
 def _averaging(ax: Axes, table: pd.DataFrame) -> None:
     chosen = table[(table["statistic"] == "relative_rmse_of_mean") & table["estimator"].isin(AVERAGED)]
     ax.set(xscale="log", yscale="log", xlabel="number of averaged draws")
-    for (estimator, parameters), rows in chosen.groupby(["estimator", "parameters"], sort=False):
-        if parameters.removeprefix("proxy=") in OPEN or parameters in ("baseline=2.3", "baseline=0.0"):
-            continue
-        look = _look(estimator, parameters)
-        style = "--" if parameters.endswith("0.3") else "-"
+    plain = ~chosen["proxy"].isin(OPEN) & ~chosen["baseline"].astype(str).isin(BASELINES)
+    for _, rows in chosen[plain].groupby(["estimator", "parameters"], sort=False):
+        look = _look(rows.iloc[0])
+        style = "--" if rows.iloc[0].get("temperature") == SMALL else "-"
         ax.plot(rows["averaged"], rows["value"], linestyle=style, markersize=3, **look)
 
 
-def _look(estimator: str, parameters: str) -> dict[str, object]:
+def _look(row: pd.Series) -> dict[str, object]:
     """Proxies of the straight-through estimator are open markers of one colour; small temperatures are open too."""
-    look: dict[str, object] = dict(appearance(estimator, parameters))
-    proxy = parameters.removeprefix("proxy=")
-    if proxy in OPEN:
-        look |= {"marker": PROXY_MARKERS[proxy], "color": "0.35"}
-    if parameters == "baseline=2.3":
+    look: dict[str, object] = dict(appearance(row["estimator"], row["parameters"]))
+    if row.get("proxy") in OPEN:
+        look |= {"marker": PROXY_MARKERS[row["proxy"]], "color": "0.35"}
+    if str(row.get("baseline")) == BASELINES[1]:
         look["marker"] = "x"
-    if proxy in OPEN or parameters.endswith("=0.3") or parameters == "baseline=0.0":
+    if row.get("proxy") in OPEN or row.get("temperature") == SMALL or str(row.get("baseline")) == BASELINES[0]:
         look["markerfacecolor"] = "none"
     return look

@@ -21,7 +21,7 @@ ORDERS = {"relative_bias": "order_of_relative_bias", "variance": "order_of_varia
 # The bias of all members of the straight-through family is the same.
 IN_BIAS = ("gumbel_softmax", "st_gumbel_softmax")
 SMALL = 0.4  # asymptotes are drawn below
-DASHES = {"samples=10": "--", "samples=100": ":"}
+DASHES = {10: "--", 100: ":"}  # numbers of samples
 NOTE = (
     r"One bit with logistic noise at pre-activation 0.7; all values are exact. GR($K$) has the bias of ST-GS for every "
     "$K$. Dips: the bias changes its sign.\nColoured numbers: the fitted order $s$ with which the distance from the "
@@ -55,10 +55,10 @@ def _panel(ax: Axes, table: pd.DataFrame, statistic: str) -> None:
     fits = table[table["statistic"] == ORDERS[statistic]].set_index(["estimator", "parameters"])
     notes = []
     for key, rows in table[table["statistic"] == statistic].groupby(["estimator", "parameters"], sort=False):
-        estimator, parameters = key
+        estimator, samples = key[0], rows["samples"].iloc[0]
         if statistic == "relative_bias" and estimator not in IN_BIAS:
             continue
-        look = {**appearance(*key), "marker": "", "linestyle": DASHES.get(parameters, "-")}
+        look = {**appearance(*key), "marker": "", "linestyle": "-" if pd.isna(samples) else DASHES[samples]}
         small = rows[rows["temperature"] < SMALL]
         ax.plot(small["temperature"], small["asymptote"], color="0.8", linewidth=2.4, zorder=0)
         ax.plot(rows["temperature"], rows["value"].abs(), **look)

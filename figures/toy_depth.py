@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from estimlab.results.plotting import PAGE_WIDTH, appearance, legend
 
 LAYERS = {"0": "first layer", "1": "second layer", "2": "third layer"}
+SMALL = 0.1  # temperature of open marks
 BANDS = ("cosine_of_mean_15", "cosine_of_mean_50", "cosine_of_mean_85")
 NOTE = (
     "RMSE: bars are two standard errors. Cosine with the true gradient: marks are medians over means of 1, 8, 64 or "
@@ -46,18 +47,15 @@ def draw(table: pd.DataFrame) -> Figure:
 
 def _errors(ax: Axes, table: pd.DataFrame) -> None:
     ax.set(xscale="log", yscale="log", ylim=(0.007, 600), yticks=[0.01, 0.1, 1, 10, 100])
-    for key, rows in table[table["statistic"] == "relative_rmse_of_mean"].groupby(
-        ["estimator", "parameters"], sort=False
-    ):
-        look = _look(*key)
+    means = table[table["statistic"] == "relative_rmse_of_mean"]
+    for _, rows in means.groupby(["estimator", "parameters"], sort=False):
+        look = _look(rows.iloc[0])
         ax.errorbar(
             rows["averaged"], rows["value"], 2 * rows["stderr"], markersize=3, elinewidth=0.7, capsize=1.2, **look
         )
     exact = table[(table["statistic"] == "relative_bias") & (table["method"] == "exact")]
     for _, row in exact.iterrows():
-        ax.axhline(
-            row["value"], color=_look(row["estimator"], row["parameters"])["color"], linestyle=":", linewidth=0.8
-        )
+        ax.axhline(row["value"], color=_look(row)["color"], linestyle=":", linewidth=0.8)
 
 
 def _cosines(ax: Axes, table: pd.DataFrame) -> None:
@@ -72,20 +70,20 @@ def _cosines(ax: Axes, table: pd.DataFrame) -> None:
     for key, rows in banded.groupby(["estimator", "parameters"], sort=False):
         low, middle, high = (rows[rows["statistic"] == name]["value"].to_numpy() for name in BANDS)
         x = rows[rows["statistic"] == BANDS[0]]["averaged"].to_numpy() * 10 ** shifts[key]
-        look = {**_look(*key), "linestyle": "none"}
+        look = {**_look(rows.iloc[0]), "linestyle": "none"}
         ax.errorbar(x, middle, [middle - low, high - middle], markersize=3, elinewidth=0.8, capsize=0, **look)
     means = table[table["statistic"] == "cosine"]
     for _, row in means[(means["method"] == "exact") | (means["estimator"] == "mean_field")].iterrows():
-        look = _look(row["estimator"], row["parameters"])
+        look = _look(row)
         style = ":" if row["method"] == "exact" else look["linestyle"]
         ax.axhline(row["value"], color=look["color"], linestyle=style, linewidth=0.8)
 
 
-def _look(estimator: str, parameters: str) -> dict[str, object]:
+def _look(row: pd.Series) -> dict[str, object]:
     """Open marks and dashes for the small temperature; a line without marks where a draw is not random."""
-    look: dict[str, object] = {**appearance(estimator, parameters), "linestyle": "-"}
-    if parameters == "temperature=0.1":
+    look: dict[str, object] = {**appearance(row["estimator"], row["parameters"]), "linestyle": "-"}
+    if row.get("temperature") == SMALL:
         look |= {"markerfacecolor": "none", "linestyle": "--"}
-    if estimator == "mean_field":
+    if row["estimator"] == "mean_field":
         look |= {"marker": "", "linestyle": "-."}
     return look

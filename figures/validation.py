@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -47,21 +47,19 @@ def _scatter(ax: Axes, table: pd.DataFrame, predictor: str) -> None:
     for row in table[chosen].itertuples():
         same = (outcomes["estimator"] == row.estimator) & (outcomes["parameters"] == row.parameters)
         y = outcomes[same]["value"]
-        ax.plot(np.full(len(y), abs(row.value)), y, linestyle="none", **_look(row.estimator, row.parameters))
+        ax.plot(np.full(len(y), abs(row.value)), y, linestyle="none", **_look(row))
     ax.set(xscale="log")
     ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     ax.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _look(estimator: str, parameters: str) -> dict[str, object]:
+def _look(row: Any) -> dict[str, object]:
     """Proxies are open marks of their own; the smaller the temperature, the smaller the mark."""
-    look: dict[str, object] = dict(appearance(estimator, parameters))
-    proxy = parameters.removeprefix("proxy=")
-    if proxy in PROXIES:
-        look |= {"marker": PROXIES[proxy], "markerfacecolor": "none"}
-    found = re.search(r"temperature=([0-9.]+)", parameters)
-    return look | {"markersize": 5.5 + 3.5 * np.log10(float(found[1])) if found else 5.0}
+    look: dict[str, object] = dict(appearance(row.estimator, row.parameters))
+    if row.proxy in PROXIES:
+        look |= {"marker": PROXIES[row.proxy], "markerfacecolor": "none"}
+    return look | {"markersize": 5.0 if np.isnan(row.temperature) else 5.5 + 3.5 * np.log10(row.temperature)}
 
 
 def _ranks(ax: Axes, rows: pd.DataFrame) -> None:

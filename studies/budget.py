@@ -18,7 +18,8 @@ from estimlab.estimators.base import Estimator, HardForward
 from estimlab.measurement.counting import count_work
 from estimlab.measurement.exact import exact_moments
 from estimlab.measurement.intervals import Ratio, fieller
-from estimlab.measurement.measurement import Measurement, parameters
+from estimlab.measurement.labels import estimator_columns
+from estimlab.measurement.measurement import Measurement
 from estimlab.measurement.monte_carlo import GROUPS
 from estimlab.results.columns import Column
 from estimlab.results.plotting import appearance
@@ -105,7 +106,7 @@ class Budget(Cell):
         seed: of these draws.
     """
 
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
 
     problem: FrozenProblem
     estimators: tuple[Estimator, ...]
@@ -183,7 +184,7 @@ COLUMNS = (
 
 
 def _named(one: Moments) -> dict[str, Any]:
-    return {"estimator": one.estimator.name, "parameters": parameters(one.estimator), "layer": one.layer}
+    return {**estimator_columns(one.estimator), "layer": one.layer}
 
 
 def _own(one: Moments) -> list[dict[str, Any]]:

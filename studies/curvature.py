@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 import estimlab as el
 from estimlab.cells import MedianMoments, ProblemRecipe, build, median_interval
-from estimlab.measurement.measurement import parameters
+from estimlab.measurement.labels import estimator_columns
 from estimlab.measurement.statistics import STATISTICS, Moments
 from estimlab.model.objectives import Objective
 from estimlab.recipes import Bits
@@ -108,6 +108,8 @@ class PowerOfMany(Cell):
         seeds: one per problem.
     """
 
+    revision: ClassVar[int] = 2
+
     problem: RandomBits
     estimator: el.HardForward
     seeds: tuple[int, ...]
@@ -120,8 +122,8 @@ class PowerOfMany(Cell):
     def run(self) -> list[dict[str, Any]]:
         """Rows as in ``MedianMoments``."""
         found = [self.moments(replace(self.problem, seed=seed).build()) for seed in self.seeds]
-        head = {**self.problem.columns(), "estimator": self.estimator.name, "method": "exact", "layer": "0"}
-        head |= {"parameters": parameters(self.estimator), "networks": len(found)}
+        head = {**self.problem.columns(), **estimator_columns(self.estimator), "method": "exact", "layer": "0"}
+        head["networks"] = len(found)
         rows = []
         for name in KEPT:
             low, middle, high = median_interval([float(STATISTICS[name](moments)) for moments in found])
@@ -172,6 +174,8 @@ class Claim(Cell):
         published: the number.
     """
 
+    revision: ClassVar[int] = 2
+
     problem: Bits
     estimator: el.Estimator
     published: float
@@ -186,7 +190,7 @@ class Claim(Cell):
             (measured.mean[name][self.unit], measured.reference[name][self.unit]) for name in measured.mean
         ]
         value = float(mean / reference) - (self.statistic == "signed_relative_bias")
-        head = {**self.problem.columns(), "estimator": self.estimator.name, "parameters": parameters(self.estimator)}
+        head = {**self.problem.columns(), **estimator_columns(self.estimator)}
         head |= {"method": measured.method, "layer": "0", "statistic": self.statistic, "value": value, "stderr": 0.0}
         return [{**head, "published": self.published}]
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +57,8 @@ class DeepChain(ProblemRecipe):
 @dataclass(frozen=True)
 class MedianAttribution(Cell):
     """The relative size of what each source layer adds to each layer's bias: median and extremes over networks."""
+
+    revision: ClassVar[int] = 2
 
     problem: DeepChain
     estimator: el.Estimator

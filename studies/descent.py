@@ -19,7 +19,8 @@ from estimlab.estimators.base import Estimator, HardForward
 from estimlab.measurement.draws import record
 from estimlab.measurement.exact import exact_moments
 from estimlab.measurement.intervals import kendall
-from estimlab.measurement.measurement import Measurement, parameters
+from estimlab.measurement.labels import estimator_columns
+from estimlab.measurement.measurement import Measurement
 from estimlab.problems.build_v1 import initialise
 from estimlab.randomness import RandomStream, TableNoise
 from estimlab.recipes import CosineChain
@@ -54,7 +55,7 @@ class Training(Cell):
         draws: of the estimators whose moments are sampled.
     """
 
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
 
     widths: tuple[int, ...]
     estimators: tuple[Estimator, ...]
@@ -85,7 +86,7 @@ class Training(Cell):
             lost.append(float(excess.mean()))
             stages = zip(STAGES, (start, quarter), strict=True)
             found.append({name: self._predictors(problem, estimator, stack) for name, stack in stages})
-            head = _named(estimator)
+            head = estimator_columns(estimator)
             rows += self._loss_rows(head, losses)
             rate = {"learning_rate": self.learning_rates[chosen]}
             rows += [{**head, **rate, "statistic": "excess_objective", **_summary(excess)}]
@@ -118,7 +119,7 @@ class Training(Cell):
         losses = _objectives(problem, stack).reshape(len(self.learning_rates), -1)
         return losses, int(losses.mean(1).argmin())
 
-    def _loss_rows(self, head: dict[str, str], losses: np.ndarray) -> list[dict[str, Any]]:
+    def _loss_rows(self, head: dict[str, Any], losses: np.ndarray) -> list[dict[str, Any]]:
         """The loss at every learning rate."""
         return [
             {**head, "learning_rate": rate, "statistic": "final_objective", **_summary(values)}
@@ -213,10 +214,6 @@ def _sampled(problem: el.Problem, estimator: Estimator, networks: int) -> Callab
         return {name.removeprefix("network."): value for name, value in found.items()}
 
     return gradient
-
-
-def _named(estimator: Estimator) -> dict[str, str]:
-    return {"estimator": estimator.name, "parameters": parameters(estimator)}
 
 
 def _summary(values: np.ndarray) -> dict[str, float]:

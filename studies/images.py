@@ -18,7 +18,8 @@ from torch.nn import functional
 import estimlab as el
 from estimlab.estimators.base import Estimator, HardForward
 from estimlab.measurement.exact import exact_moments
-from estimlab.measurement.measurement import Measurement, parameters
+from estimlab.measurement.labels import estimator_columns
+from estimlab.measurement.measurement import Measurement
 from estimlab.randomness import TorchNoise
 from estimlab.recipes import classifier
 from estimlab.results.columns import Column
@@ -52,7 +53,7 @@ class AlongTraining(Cell):
         seed: of parameters, batches and draws.
     """
 
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
 
     dataset: Literal["mnist", "fashion_mnist", "digits"]
     trainer: Estimator | None
@@ -138,7 +139,7 @@ def _quality(network: el.Chain, inputs: Tensor, targets: Tensor) -> list[dict[st
 def _moments(measurement: Measurement) -> list[dict[str, Any]]:
     """Per layer of units; the bias of an estimator without bias is left out."""
     unbiased = measurement.estimator.unbiased == "all layers"
-    head = {"estimator": measurement.estimator.name, "parameters": parameters(measurement.estimator)}
+    head = estimator_columns(measurement.estimator)
     return [
         {**head, "layer": layer, "statistic": name, "value": found[name][0], "stderr": found[name][1]}
         for layer, found in measurement.statistics().items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 import torch
@@ -40,6 +40,8 @@ class FamilyPlane(Cell):
     Attributes:
         problem: the chain.
     """
+
+    revision: ClassVar[int] = 2
 
     problem: CosineChain
 
@@ -126,6 +128,8 @@ class OneUnit(Cell):
         trades: values of lambda.
     """
 
+    revision: ClassVar[int] = 2
+
     curvature: float
     slope: float = 1.0
     pre_activation: float = 1.0
@@ -176,7 +180,14 @@ class OneUnit(Cell):
         values = {name: found[name][0] for name in RAW}
         if trade is not None:
             values["functional"] = found["variance"][0] + trade * found["squared_bias"][0]
-        head = {**self.problem.columns(), "family": family, "p1": p1, "trade": trade, "method": "exact", "layer": "0"}
+        head = {
+            **self.problem.columns(),
+            "family": family,
+            "weight": p1,
+            "trade": trade,
+            "method": "exact",
+            "layer": "0",
+        }
         return [{**head, "statistic": name, "value": value, "stderr": 0.0} for name, value in values.items()]
 
 
@@ -200,7 +211,7 @@ STUDY = Study(
     smoke=cells((2, 2), (0,), (0,)),
     columns=(
         Column("family", "family", "", "one-parameter family of weights: constant p1, MVE(t), power, GR(tau), ST-ZGR"),
-        Column("p1", r"$p_1$", "1", "weight of the high state, a probability"),
+        Column("weight", r"$p_1$", "1", "weight of the high state, a probability"),
         Column("trade", r"$\lambda$", "1", "weight of the squared bias against the variance"),
         Column("functional", r"$V + \lambda B^2$", "(objective per parameter)^2", "variance + trade squared_bias"),
         *(

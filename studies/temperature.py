@@ -15,7 +15,8 @@ from torch import Tensor
 
 import estimlab as el
 from estimlab.cells import build
-from estimlab.measurement.measurement import Measurement, parameters
+from estimlab.measurement.labels import estimator_columns
+from estimlab.measurement.measurement import Measurement
 from estimlab.model.objectives import Objective
 from estimlab.recipes import Bits
 from estimlab.results.columns import Column
@@ -131,7 +132,7 @@ class Sweep(Cell):
         temperatures: in ascending order.
     """
 
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
 
     objective: Name
     estimator: el.Estimator
@@ -169,10 +170,11 @@ class Sweep(Cell):
         return el.quadrature_moments(problem, estimator, truth)
 
     def _row(self, statistic: str, value: float, stderr: float, method: str) -> dict[str, Any]:
-        fields = [part for part in parameters(self.estimator).split(", ") if not part.startswith("temperature")]
+        named = estimator_columns(self.estimator)
+        fields = [part for part in named["parameters"].split(", ") if not part.startswith("temperature")]
         return {
             "objective": self.objective,
-            "estimator": self.estimator.name,
+            **named,
             "parameters": ", ".join(fields),
             "method": method,
             "temperature": None,

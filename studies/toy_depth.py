@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ from published_toy import PUBLISHED as EPOCH_100
 import estimlab as el
 from estimlab.cells import ExactMoments, MeasurementCell, MonteCarloMoments, ProblemRecipe, build
 from estimlab.measurement.draws import gradients, record
-from estimlab.measurement.measurement import parameters
+from estimlab.measurement.labels import estimator_columns
 from estimlab.randomness import RandomStream, TableNoise
 from estimlab.recipes import CosineChain
 from estimlab.results.columns import Column
@@ -50,6 +50,8 @@ def toy(steps: int) -> CosineChain:
 @dataclass(frozen=True)
 class Beside(Cell):
     """Measured statistics with the published ones of the other instance."""
+
+    revision: ClassVar[int] = 2
 
     measured: MeasurementCell
 
@@ -96,6 +98,8 @@ class Bands(Cell):
         seed: of the draws.
     """
 
+    revision: ClassVar[int] = 2
+
     problem: ProblemRecipe
     estimator: el.Estimator
     averaged: tuple[int, ...]
@@ -134,8 +138,7 @@ class Bands(Cell):
         return {
             **self.problem.columns(),
             "seed": self.seed,
-            "estimator": self.estimator.name,
-            "parameters": parameters(self.estimator),
+            **estimator_columns(self.estimator),
             "method": "monte_carlo",
             "draws": self.draws,
             "layer": layer,

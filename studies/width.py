@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from scipy.special import stdtrit
 import estimlab as el
 from estimlab.cells import build
 from estimlab.measurement.attribution import attribute_bias
-from estimlab.measurement.measurement import parameters
+from estimlab.measurement.labels import estimator_columns
 from estimlab.recipes import CosineChain
 from estimlab.results.columns import Column
 from estimlab.results.study import Cell, Study
@@ -38,6 +38,8 @@ class Network(Cell):
         variance_to: largest width whose variance is computed; beyond it the bias alone is, exactly too.
         draws: of Gumbel-Softmax, which has no exact moments.
     """
+
+    revision: ClassVar[int] = 2
 
     steps: int
     width: int
@@ -72,7 +74,7 @@ class Network(Cell):
         if self.width <= self.variance_to:
             return el.exact_moments(problem, estimator, truth).rows()
         attribution = attribute_bias(problem, estimator)
-        head = {"estimator": estimator.name, "parameters": parameters(estimator), "method": "exact", "stderr": 0.0}
+        head = {**estimator_columns(estimator), "method": "exact", "stderr": 0.0}
         rows = []
         for layer in LAYERS:
             reference = torch.cat([attribution.reference[name].flatten() for name in attribution.layers[layer]])

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from estimlab.estimators.base import Estimator, HardForward
 from estimlab.measurement.exact import checked_factors, require_hard_forward
+from estimlab.measurement.labels import estimator_columns
 from estimlab.measurement.layers import ChainLayers
-from estimlab.measurement.measurement import parameters
 from estimlab.model.problem import Problem
 from estimlab.references.layers import LayerwiseEnumeration, require_chain
 
@@ -47,7 +47,7 @@ class BiasAttribution:
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows of ``table`` as dictionaries."""
-        head = {"estimator": self.estimator.name, "parameters": parameters(self.estimator), "method": "exact"}
+        head = {**estimator_columns(self.estimator), "method": "exact"}
         return [{**head, **row, "stderr": 0.0} for layer in self.layers for row in self._rows(layer)]
 
     def _rows(self, layer: str) -> list[dict[str, object]]:

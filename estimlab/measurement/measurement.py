@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Cost, Estimator
 from estimlab.measurement.bias_interval import LARGEST_SHARE, MeanError, largest_share, squared_bias_interval
 from estimlab.measurement.chunks import ChunkMoments
+from estimlab.measurement.labels import estimator_columns
 from estimlab.measurement.statistics import (
     STATISTICS,
     Moments,
@@ -147,7 +147,7 @@ class Measurement:
         return {place: self._statistics(place, blocks, by) for place, blocks in self._places(by).items()}
 
     def table(self, by: By = "layer") -> pd.DataFrame:
-        """Tidy table: estimator, parameters, method, draws, layer or block, statistic, value, stderr.
+        """Tidy table: estimator, parameters, its fields, method, draws, layer or block, statistic, value, stderr.
 
         Statistic names and their meaning: ``estimlab.results.columns.STATISTICS``. ``by="layer"`` joins the weight and
         bias of a stage, ``by="network"`` all blocks.
@@ -159,8 +159,7 @@ class Measurement:
     def rows(self, by: By = "layer") -> list[dict[str, Any]]:
         """The rows of ``table`` as dictionaries."""
         head = {
-            "estimator": self.estimator.name,
-            "parameters": parameters(self.estimator),
+            **estimator_columns(self.estimator),
             "method": self.method,
             "draws": int(self.draws) if math.isfinite(self.draws) else None,
         }
@@ -271,9 +270,3 @@ class Measurement:
 
 def _flat(tensors: dict[str, Tensor], blocks: tuple[str, ...]) -> Tensor:
     return torch.cat([tensors[name].flatten() for name in blocks])
-
-
-def parameters(estimator: Any) -> str:
-    """The fields of an estimator as text: ``temperature=0.5``; empty where it has none."""
-    pairs = ((field.name, getattr(estimator, field.name)) for field in dataclasses.fields(estimator))
-    return ", ".join(f"{name}={value}" for name, value in pairs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from estimlab.results.columns import COLUMNS
+from estimlab.results.columns import COLUMNS, FIELDS
 from estimlab.results.table import provenance_path, read_provenance, read_table
 
 
@@ -63,7 +63,7 @@ def _definition(name: str, one: dict[str, str]) -> str:
 
 def _not_everywhere(record: dict[str, Any]) -> list[str]:
     """Columns that only this study has."""
-    return [name for name, one in record["columns"].items() if name not in COLUMNS and one.get("meaning")]
+    return [name for name, one in record["columns"].items() if name not in COLUMNS | FIELDS and one.get("meaning")]
 
 
 def _origin(table_path: Path, record: dict[str, Any]) -> str:

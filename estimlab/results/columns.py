@@ -6,7 +6,8 @@ the coordinates that a row joins (a layer or a block).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from estimlab.errors import EstimlabError, closest
@@ -64,8 +65,31 @@ COLUMNS = _by_name(
     Column("published", r"published", "that of the statistic", "number that the literature gives"),
     Column("law", r"law", "", "noise law of the units, as it is written in Python"),
     Column("objective", r"objective", "", "name of the objective"),
-    Column("temperature", r"$\tau$", "scale of the noise", "temperature of a relaxation"),
 )
+
+FIELDS = _by_name(
+    Column("temperature", r"$\tau$", "scale of the noise", "temperature of a relaxation"),
+    Column("proxy", r"proxy", "", "what the straight-through estimator puts in the place of the noise's density"),
+    Column("samples", r"$K$", "", "relaxed samples, or draws, that one draw of the estimate joins"),
+    Column("pairs", r"pairs", "", "antithetic pairs that one draw joins"),
+    Column("tails", r"tails", "", "whether forked passes share the noise of later layers"),
+    Column("baseline", r"$b$", "objective", "constant that REINFORCE takes off the objective"),
+    Column("t", r"$t$", "1", "weight of the bias against the variance for which MVE is best"),
+    Column("p1", r"$p_1$", "", "rule of the importance weight of the high state"),
+    Column("mix", r"mix", "1", "share of ZGR in a mix of ST and ZGR"),
+    Column("xbar", r"$\bar x$", "1", "point at which DARN takes the derivative, or mean"),
+    Column("gap", r"gap", "1", "distance between the two logits that gapped ST takes, or probability"),
+    Column("importance_weighted", r"weighted", "", "whether FouST weighs its samples"),
+    Column("coupling", r"coupling", "", "whether the conditional relaxation has noise of its own"),
+    Column("eta", r"$\eta$", "1", "factor of the control variate"),
+    Column("hidden", r"hidden", "", "triples (outer, inner, offset), one per hidden unit of a control variate"),
+    Column("shape", r"shape", "", "shape of the surrogate gradient"),
+    Column("slope", r"slope", "1 / scale of the noise", "steepness of the surrogate gradient"),
+    Column("estimator_estimator", r"estimator", "", "the estimator whose draws are averaged"),
+    Column("estimator_draws", r"$K$", "draws", "draws of another estimator that one draw of the average joins"),
+)
+"""Fields of the catalogue's estimators, each a column; empty where an estimator has none of this name. Fields of other
+people's estimators become columns by themselves (``describe``)."""
 
 STATISTICS = _by_name(
     Column("reference_norm", r"$\|g^*\|$", "objective per parameter", "norm of the true gradient"),
@@ -181,13 +205,30 @@ STATISTICS = _by_name(
 )
 
 
-def describe(name: str, extra: Iterable[Column] = ()) -> Column:
-    """The definition of a column or a statistic; ``extra`` are a study's own.
+def field_columns(parameters: Iterable[str | None]) -> set[str]:
+    """Columns of the fields that texts of the column ``parameters`` name; with a prefix where the plain name is taken.
+
+    >>> sorted(field_columns(["width=2.0"]))
+    ['estimator_width', 'width']
+    """
+    names = {name for text in parameters if text for name in re.findall(r"(?:^|, )(\w+)=", text)}
+    return (names - COLUMNS.keys()) | {f"estimator_{name}" for name in names}
+
+
+def describe(name: str, extra: Iterable[Column] = (), fields: Collection[str] = ()) -> Column:
+    """The definition of a column or a statistic.
+
+    Args:
+        name: of the column or the statistic.
+        extra: a study's own definitions.
+        fields: columns of estimators' fields (``field_columns``), which need no definition.
 
     Raises:
         EstimlabError: for an unknown name, with those that resemble it.
     """
-    known = {**COLUMNS, **STATISTICS, **_by_name(*extra)}
+    known = {**COLUMNS, **FIELDS, **STATISTICS, **_by_name(*extra)}
+    if name not in known and name in fields:
+        return Column(name, name, "", f"the estimator's field {name.removeprefix('estimator_')}")
     if name not in known:
         raise EstimlabError(
             f"Unknown column or statistic {name!r}.{closest(name, known)} A study defines its own by "

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from estimlab.errors import EstimlabError, closest
+from estimlab.results.columns import field_columns
 from estimlab.results.table import read_provenance, read_table
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def export_table(path: str | Path, style: str, columns: Sequence[str] = (), wher
     Args:
         path: a table with its sidecar.
         style: ``latex``, ``markdown`` or ``csv``.
-        columns: the columns to show; by default all that vary.
+        columns: the columns to show; by default all that vary, of an estimator's fields their text.
         where: conditions ``column=value`` or ``column=value1,value2``: only these rows.
 
     Raises:
@@ -37,7 +38,7 @@ def export_table(path: str | Path, style: str, columns: Sequence[str] = (), wher
         raise EstimlabError(f"--format {style!r}: choose one of {', '.join(FORMATS)}.")
     table = _chosen(read_table(path), where)
     _require(table, columns)
-    shown = list(columns) or [str(name) for name in table if table[name].nunique(dropna=False) > 1]
+    shown = list(columns) or _varying(table)
     if style == "csv":
         return table[shown or table.columns].to_csv(index=False, lineterminator="\n")
     wide = _wide(table, [name for name in shown if name not in _VALUES])
@@ -83,6 +84,13 @@ def _chosen(table: pandas.DataFrame, where: Iterable[str]) -> pandas.DataFrame:
             )
         table = table[texts.isin(values)]
     return table
+
+
+def _varying(table: pandas.DataFrame) -> list[str]:
+    """Columns with more than one value; of an estimator's fields their text ``parameters`` alone."""
+    known = set(table["parameters"]) if "parameters" in table else set()
+    names = [str(name) for name in table if table[name].nunique(dropna=False) > 1]
+    return [name for name in names if name not in field_columns(known)]
 
 
 def _require(table: pandas.DataFrame, names: Iterable[str]) -> None:

@@ -9,13 +9,13 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import estimlab
-from estimlab.results.columns import Column, describe
+from estimlab.results.columns import Column, describe, field_columns
 from estimlab.results.study import LoadedStudy
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def provenance(
         "elapsed_seconds": elapsed,
         "created_at": now(),
         "computed_elsewhere": _others(infos, here | state),
-        "columns": _definitions(frame.columns, loaded.study.columns),
+        "columns": _definitions(frame.columns, loaded.study.columns, field_columns(_values(frame, "parameters"))),
         "statistics": _definitions(_values(frame, "statistic"), loaded.study.columns),
     }
 
@@ -155,6 +155,8 @@ def _values(frame: pandas.DataFrame, column: str) -> list[Any]:
     return frame[column].dropna().drop_duplicates().tolist() if column in frame else []
 
 
-def _definitions(names: Iterable[str], extra: Iterable[Column]) -> dict[str, dict[str, str]]:
-    described = [describe(name, extra) for name in names]
+def _definitions(
+    names: Iterable[str], extra: Iterable[Column], fields: Collection[str] = ()
+) -> dict[str, dict[str, str]]:
+    described = [describe(name, extra, fields) for name in names]
     return {one.name: {"symbol": one.symbol, "unit": one.unit, "meaning": one.meaning} for one in described}

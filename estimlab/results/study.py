@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 from estimlab.errors import EstimlabError, closest
-from estimlab.results.columns import COLUMNS, STATISTICS, Column
+from estimlab.results.columns import COLUMNS, FIELDS, STATISTICS, Column
 from estimlab.results.identity import content_key, require_names
 
 _SOURCE = "__estimlab_source__"  # attribute of an executed study: its file and the time of its last change
@@ -71,7 +71,7 @@ class Study:
             _check_cells(name, cells)
         require_names((*self.cells, *self.smoke))
         for column in self.columns:
-            if column.name in COLUMNS or column.name in STATISTICS:
+            if column.name in COLUMNS | FIELDS | STATISTICS:
                 raise EstimlabError(
                     f"Study(columns=...): {column.name!r} is defined in estimlab/results/columns.py and means the same "
                     "in every table. Use it as it is defined there, or give yours another name."

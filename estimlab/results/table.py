@@ -16,6 +16,7 @@ from typing import Any
 import pandas
 
 from estimlab.errors import EstimlabError
+from estimlab.results.columns import field_columns
 from estimlab.results.provenance import provenance
 
 __all__ = [
@@ -40,10 +41,19 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
 def table_frame(rows: Sequence[dict[str, Any]]) -> pandas.DataFrame:
     """The table of some rows: columns in the order in which they first appear, one type per column.
 
+    The fields of estimators, which not all rows have, follow the column ``parameters``.
     A missing number is NaN (or NA among integers), a missing text the empty string.
     """
-    names = dict.fromkeys(name for row in rows for name in row)
-    return pandas.DataFrame({name: _series([row.get(name) for row in rows]) for name in names})
+    return pandas.DataFrame({name: _series([row.get(name) for row in rows]) for name in _order(rows)})
+
+
+def _order(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """All columns as they first appear, but an estimator's fields behind the text that names them."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    fields = field_columns({row.get("parameters") for row in rows})
+    others = [name for name in names if name not in fields]
+    place = others.index("parameters") + 1 if "parameters" in others else 0
+    return [*others[:place], *(name for name in names if name in fields), *others[place:]]
 
 
 def _series(values: list[Any]) -> pandas.Series:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from estimlab.errors import EstimlabError
+from estimlab.results.columns import field_columns
 from estimlab.results.provenance import environment, now, threads
 from estimlab.results.study import import_study
 
@@ -67,13 +68,19 @@ def plain_rows(rows: Any) -> list[dict[str, Any]]:
     """
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise EstimlabError(f"run() must return a list of at least one dictionary; it returned {rows!r:.200}.")
+    first = _common(rows[0])
     for index, row in enumerate(rows):
-        if row.keys() != rows[0].keys():
+        if _common(row) != first:
             raise EstimlabError(
                 f"run() returned rows with different columns: row {index} has {list(row)}, row 0 has {list(rows[0])}. "
                 "Give every row the same columns; None stands for a missing value."
             )
     return [{str(name): _plain(value, name) for name, value in row.items()} for row in rows]
+
+
+def _common(row: dict[str, Any]) -> set[str]:
+    """The columns without the estimator's fields: two estimators in one cell may have different ones."""
+    return row.keys() - field_columns([row.get("parameters")])
 
 
 def _plain(value: Any, column: str) -> str | float | int | bool | None:

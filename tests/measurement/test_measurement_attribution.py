@@ -106,7 +106,7 @@ def test_the_table():
     problem = deep()
     attribution, exact = el.attribute_bias(problem, el.MVE(2.0)), el.exact_moments(problem, el.MVE(2.0))
     table = attribution.table()
-    columns = ["estimator", "parameters", "method", "layer", "source", "statistic", "value", "stderr"]
+    columns = ["estimator", "parameters", "t", "method", "layer", "source", "statistic", "value", "stderr"]
     assert list(table.columns) == columns
     assert set(columns) <= set(COLUMNS)
     assert set(table["statistic"]) <= set(STATISTICS)

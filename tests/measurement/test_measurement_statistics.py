@@ -16,7 +16,7 @@ from estimlab.measurement.draws import gradients, record
 from estimlab.measurement.measurement import Groups
 from estimlab.measurement.statistics import Moments, jackknife, squared_bias
 from estimlab.randomness import RandomStream, TableNoise
-from estimlab.results.columns import COLUMNS, STATISTICS
+from estimlab.results.columns import COLUMNS, FIELDS, STATISTICS
 
 GROUPS, DRAWS, REPLICATES = 64, 512, 200
 BIASED = el.StraightThrough("identity")
@@ -335,8 +335,18 @@ def test_the_table_is_tidy_and_every_name_is_defined(method, by):
     measured = METHODS[method](problem_of(), el.MVE(0.5))
     table = measured.table(by)
     place = "block" if by == "block" else "layer"
-    assert list(table.columns) == ["estimator", "parameters", "method", "draws", place, "statistic", "value", "stderr"]
-    assert set(table.columns) <= set(COLUMNS)
+    assert list(table.columns) == [
+        "estimator",
+        "parameters",
+        "t",
+        "method",
+        "draws",
+        place,
+        "statistic",
+        "value",
+        "stderr",
+    ]
+    assert set(table.columns) <= COLUMNS.keys() | FIELDS.keys()
     assert set(table["statistic"]) <= set(STATISTICS)
     assert not table.duplicated([place, "statistic"]).any()
     assert set(table["estimator"]) == {"mve"}
