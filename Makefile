@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: study test test-slow test-all lint figures bench clean
+.PHONY: study test test-slow test-all lint figures sentences bench clean
 
 study: $(STAMP)
 	$(BIN)/estimlab run quickstart
@@ -25,6 +25,10 @@ lint: $(STAMP)
 
 figures: $(STAMP)
 	$(BIN)/estimlab figure --all
+
+sentences: $(STAMP)
+	$(BIN)/python -m studies.statements
+	$(BIN)/python tests/readme_tables.py
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

@@ -68,7 +68,8 @@ def run(
 
         loaded = load_study(study)
         if answer_only:
-            sidecar = rewrite_answer(loaded.table_path(smoke), loaded.study.question, loaded.study.answer)
+            found = loaded.worded()
+            sidecar = rewrite_answer(loaded.table_path(smoke), loaded.study.question, found.text, found.rests_on)
             say(f"provenance  {short(sidecar)}")
             return
         executor = stack.enter_context(_cluster(scheduler)) if scheduler else None

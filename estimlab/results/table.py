@@ -106,15 +106,21 @@ def read_table(path: str | Path) -> pandas.DataFrame:
     )
 
 
-def rewrite_answer(path: str | Path, question: str, answer: str) -> Path:
+def rewrite_answer(path: str | Path, question: str, answer: str, rests_on: str = "") -> Path:
     """Give a table's sidecar a new question and answer; the numbers and what is known of them stay. Returns its path.
+
+    Args:
+        path: of the table.
+        question: of its study.
+        answer: in words.
+        rests_on: on how many networks and seeds the answer rests.
 
     Raises:
         EstimlabError: a missing table, or one that is not the one the sidecar describes.
     """
     read_table(path)
     sidecar = provenance_path(path)
-    _write_json(sidecar, read_provenance(path) | {"question": question, "answer": answer})
+    _write_json(sidecar, read_provenance(path) | {"question": question, "answer": answer, "rests_on": rests_on})
     return sidecar
 
 

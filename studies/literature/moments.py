@@ -13,7 +13,8 @@ from torch import Tensor
 import estimlab as el
 from estimlab.cells import AttributedBias, ProblemRecipe, build
 from estimlab.estimators.base import Estimator, HardForward
-from estimlab.measurement.measurement import Measurement, parameters
+from estimlab.measurement.labels import parameters
+from estimlab.measurement.measurement import Measurement
 from estimlab.results.plotting import appearance
 from literature.tested import Quantity
 
