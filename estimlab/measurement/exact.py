@@ -10,6 +10,7 @@ from torch import Tensor
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator, HardForward
+from estimlab.measurement.covariance import LayerFactors, loses_digits, summed_variance
 from estimlab.measurement.layers import ChainLayers
 from estimlab.measurement.measurement import Measurement
 from estimlab.model.problem import Problem
@@ -29,12 +30,15 @@ def exact_moments(
 
     The backward pass of a hard-forward estimator is a product of diagonal factors J and stage Jacobians A along the
     state path, so its moments obey a recursion over the states of one layer at a time. With ``b_L(x)`` the gradient of
-    the objective's extension at x, ``beta = E[b | x]`` and ``B = E[b b' | x]``,
+    the objective's extension at x, ``beta = E[b | x]`` and ``S = Cov[b | x]``, zero in the last layer,
 
-        E[delta_k | x] = sum_y P(y | x) J(y) * beta_k(y),      beta_{k-1}(x) = A' E[delta_k | x],
-        M_k(x) = sum_y P(y | x) (J J')(y) * B_k(y),             B_{k-1}(x) = A' M_k(x) A.
+        E[delta_k | x] = sum_y P(y | x) J(y) * beta_k(y),                        beta_{k-1}(x) = A' E[delta_k | x],
+        C_k(x) = sum_y P(y | x) (J J')(y) * S_k(y) + Cov_y[J(y) * beta_k(y)],    S_{k-1}(x) = A' C_k(x) A.
 
     A factor that is random given the state enters by its conditional mean, on the diagonal by its second moment.
+    Variances are sums of what each state contributes, centred at the likeliest state wherever a difference of moments
+    would lose digits: a unit of probability 1e-300 has the variance that it should, and so has a draw whose mean is a
+    million times its deviation.
 
     Args:
         problem: on an ``el.Chain``; computed on a float64 copy.
@@ -57,8 +61,8 @@ def exact_moments(
     truth.check_blocks(problem)
     layers = ChainLayers(problem.to(dtype=torch.float64))
     with torch.no_grad():
-        mean, second = _Moments(layers, hard).compute()
-    variance = {name: second[name].clamp(min=0) for name in mean}
+        mean, variance = _Moments(layers, hard).compute()
+    variance = {name: block.clamp(min=0) for name, block in variance.items()}
     return Measurement.exact(problem, estimator, mean, variance, truth)
 
 
@@ -123,56 +127,54 @@ class _Moments:
     def _target(self, target: Tensor | None, examples: Tensor) -> None:
         layers = self.layers
         _, beta, head = layers.head(target)
-        weights = self.marginals[-1][examples]
-        for name, block in head.items():
-            flat = block.flatten(1)
-            self._add(name, weights @ flat, (weights.sum(0) @ (flat * flat)))
-        second = beta[:, :, None] * beta[:, None, :]
+        self._head(head, self.marginals[-1][examples])
+        covariance = None
         for k in range(layers.depth - 1, 0, -1):
-            delta, product = self._backward(k, beta, second, layers.a[k], self.factors[k], full=True)
-            self._parameters(k, layers.inputs[k], self.marginals[k - 1][examples], delta, product)
+            layer = LayerFactors(layers, k, layers.a[k], *self.factors[k])
+            delta, spread = layer.signal(beta, covariance)
+            self._parameters(k, self.marginals[k - 1][examples], delta, spread)
             stage, states = layers.stage(k), layers.inputs[k]
             assert states is not None
-            beta, second = stage.pull_mean(states, delta), stage.pull_second(states, product)
-        full = not layers.stage(0).unit_local
-        factors = tuple(factor[:, examples] for factor in self.factors[0])
-        delta, product = self._backward(0, beta, second, layers.a[0][examples], factors, full)
-        inputs = None if layers.inputs[0] is None else layers.inputs[0][examples]
-        self._parameters(0, inputs, torch.eye(len(examples), dtype=delta.dtype, device=delta.device), delta, product)
+            beta, covariance = stage.pull_mean(states, delta), stage.pull_second(states, spread)
+        factors = (factor[:, examples] for factor in self.factors[0])
+        layer = LayerFactors(layers, 0, layers.a[0][examples], *factors, full=not layers.stage(0).unit_local)
+        self._data(examples, *layer.signal(beta, covariance))
 
-    def _backward(
-        self, k: int, beta: Tensor, second: Tensor, a: Tensor, factors: tuple[Tensor, ...], full: bool
-    ) -> tuple[Tensor, Tensor]:
-        """``E[delta | row]`` and ``E[delta delta' | row]`` (its diagonal only where not ``full``)."""
-        bits = self.layers.bits(k)
-        n = bits.shape[1]
-        i, j = torch.triu_indices(n, n, 1, device=bits.device) if full else torch.empty(2, 0, dtype=torch.long)
-        diagonal, pairs = second.diagonal(dim1=1, dim2=2), second[:, i, j]
-        first_bit, second_bit = bits[:, i] * pairs, bits[:, j] * pairs
-        parts = [beta, bits * beta, diagonal, bits * diagonal, pairs, first_bit, second_bit, bits[:, i] * second_bit]
-        expected = self.layers.expect(k, torch.cat(parts, 1), a).split([part.shape[1] for part in parts], 1)
-        low, change = factors[0][0], factors[0][1] - factors[0][0]
-        delta = low * expected[0] + change * expected[1]
-        square = factors[1][0] * expected[2] + (factors[1][1] - factors[1][0]) * expected[3]
-        product = torch.diag_embed(square)
-        product[:, i, j] = (
-            low[:, i] * low[:, j] * expected[4]
-            + change[:, i] * low[:, j] * expected[5]
-            + low[:, i] * change[:, j] * expected[6]
-            + change[:, i] * change[:, j] * expected[7]
-        )
-        product[:, j, i] = product[:, i, j]
-        return delta, product
+    def _head(self, blocks: dict[str, Tensor], weights: Float[Tensor, "examples states"]) -> None:
+        for name, block in blocks.items():
+            flat = block.flatten(1)
+            means, total = weights @ flat, weights.sum(0) @ (flat * flat)
+            variance = total - (means * means).sum(0)
+            if loses_digits(variance, total):
+                variance = summed_variance(weights, flat)
+            self._add(name, means, variance)
 
-    def _parameters(self, k: int, inputs: Tensor | None, weights: Tensor, delta: Tensor, product: Tensor) -> None:
-        stage = self.layers.stage(k)
+    def _parameters(self, k: int, weights: Float[Tensor, "examples rows"], delta: Tensor, spread: Tensor) -> None:
+        """By the law of total variance over the states below: within them, and of the mean between them."""
+        stage, inputs, rows = self.layers.stage(k), self.layers.inputs[k], weights.sum(0)
         means = stage.parameter_mean(inputs, weights, delta)
-        squares = stage.parameter_second(inputs, weights.sum(0), product)
+        totals = stage.parameter_second(inputs, rows, spread + delta[:, :, None] * delta[:, None, :])
+        variances = {name: totals[name] - (mean * mean).sum(0) for name, mean in means.items()}
+        if any(loses_digits(variances[name], totals[name]) for name in means):
+            within, columns = stage.parameter_second(inputs, rows, spread), stage.parameter_columns(inputs, delta)
+            between = {name: summed_variance(weights, column) for name, column in columns.items()}
+            variances = {name: within[name] + between[name].reshape(within[name].shape) for name in means}
         for name, mean in means.items():
-            self._add(name, mean, squares[name])
+            self._add(name, mean, variances[name])
 
-    def _add(self, name: str, means: Float[Tensor, "examples ..."], square: Tensor) -> None:
+    def _data(self, examples: Tensor, delta: Tensor, spread: Tensor) -> None:
+        """The first stage: each example is a row of its own."""
+        stage, inputs = self.layers.stage(0), self.layers.inputs[0]
+        inputs, each = None if inputs is None else inputs[examples], delta.new_ones(len(examples))
+        means, variances = (
+            stage.parameter_mean(inputs, each.diag(), delta),
+            stage.parameter_second(inputs, each, spread),
+        )
+        for name, mean in means.items():
+            self._add(name, mean, variances[name])
+
+    def _add(self, name: str, means: Float[Tensor, "examples ..."], variance: Tensor) -> None:
         """One draw is the mean over examples with independent noise, so the variances add."""
         shape = self.mean[name].shape
         self.mean[name] += means.sum(0).reshape(shape) / self.batch
-        self.variance[name] += (square - (means * means).sum(0)).reshape(shape) / self.batch**2
+        self.variance[name] += variance.reshape(shape) / self.batch**2

@@ -13,7 +13,7 @@ from estimlab.errors import EstimlabError
 from estimlab.model.base import Site
 from estimlab.model.chain import Chain
 from estimlab.model.problem import Problem
-from estimlab.references.contraction import LayerTables, row_blocks, state_table
+from estimlab.references.contraction import LayerTables, product_table, row_blocks, state_table
 
 TABLE_ELEMENTS = 1 << 22  # probabilities P(y | row) that are in memory at a time
 
@@ -55,8 +55,16 @@ class ChainLayers:
         """``sum_y P(y | a) columns(y)`` over the states of layer k, for rows of pre-activations."""
         result = columns.new_empty(len(a), columns.shape[1])
         for rows in row_blocks(len(a), max(1, TABLE_ELEMENTS // len(columns))):
-            torch.mm(self._tables(k, a[rows]).probabilities(), columns, out=result[rows])
+            torch.mm(self.probabilities(k, a[rows]), columns, out=result[rows])
         return result
+
+    def probabilities(self, k: int, a: Float[Tensor, "rows units"]) -> Float[Tensor, "rows states"]:
+        """P(state of layer k) for rows of pre-activations; those of the rarest states to all digits."""
+        law, columns = self.sites[k].units.law, a.T
+        units = list(torch.stack((law.cdf(-columns), law.cdf(columns)), 1))
+        ones, half = columns.new_ones(1, len(a)), len(units) // 2
+        first, second = product_table(units[:half], ones), product_table(units[half:], ones)
+        return (first[:, None] * second).flatten(0, 1).T
 
     def expect_slope(self, k: int, slope: Float[Tensor, "states units"], a: Tensor) -> tuple[Tensor, Tensor]:
         """``E[slope]`` and ``E[bit * slope]`` over the states of layer k, unit by unit, for rows of pre-activations.
@@ -77,11 +85,11 @@ class ChainLayers:
 
     def marginals(self, layers: int) -> list[Float[Tensor, "batch states"]]:
         """P(state of layer k | example), for the first layers, at least one."""
-        result = [self._tables(0, self.a[0]).probabilities()]
+        result = [self.probabilities(0, self.a[0])]
         for k in range(1, layers):
             total = torch.zeros(len(result[0]), 2 ** self.sites[k].size, dtype=result[0].dtype, device=result[0].device)
             for rows in row_blocks(len(self.a[k]), max(1, TABLE_ELEMENTS // total.shape[1])):
-                total += result[-1][:, rows] @ self._tables(k, self.a[k][rows]).probabilities()
+                total += result[-1][:, rows] @ self.probabilities(k, self.a[k][rows])
             result.append(total)
         return result
 
@@ -155,8 +163,14 @@ class StageJacobian:
         self, inputs: Tensor | None, weights: Float[Tensor, "outcomes rows"], delta: Float[Tensor, "rows units"]
     ) -> dict[str, Float[Tensor, "outcomes ..."]]:
         """``sum_rows weights(row) (da/dtheta)' delta(row)`` per block."""
-        columns = {name: torch.einsum("ru,rup->rp", delta, j) for name, j in self._parameter_jacobian(inputs).items()}
+        columns = self.parameter_columns(inputs, delta)
         return {name: self._reshape(name, weights @ column) for name, column in columns.items()}
+
+    def parameter_columns(
+        self, inputs: Tensor | None, delta: Float[Tensor, "rows units"]
+    ) -> dict[str, Float[Tensor, "rows p"]]:
+        """``(da/dtheta)' delta(row)`` per block, row by row."""
+        return {name: torch.einsum("ru,rup->rp", delta, j) for name, j in self._parameter_jacobian(inputs).items()}
 
     def parameter_second(
         self, inputs: Tensor | None, weights: Float[Tensor, " rows"], second: Float[Tensor, "rows u u"]
@@ -207,6 +221,11 @@ class LinearJacobian(StageJacobian):
         """``delta x'`` and ``delta``."""
         assert inputs is not None
         return self._blocks(torch.einsum("or,ru,ri->oui", weights, delta, inputs), weights @ delta)
+
+    def parameter_columns(self, inputs: Tensor | None, delta: Tensor) -> dict[str, Tensor]:
+        """``delta x'`` and ``delta``."""
+        assert inputs is not None
+        return self._blocks((delta[:, :, None] * inputs[:, None]).flatten(1), delta)
 
     def parameter_second(self, inputs: Tensor | None, weights: Tensor, second: Tensor) -> dict[str, Tensor]:
         """``E[delta_i^2] x_j^2``."""
