@@ -57,7 +57,7 @@ def fill(module: nn.Module, seed: int, scale: float = 1.0) -> nn.Module:
     module = module.double().eval()
     with torch.no_grad():
         for parameter in module.parameters():
-            parameter.copy_(torch.from_numpy(scale * generator.standard_normal(parameter.shape)))
+            parameter.copy_(torch.from_numpy(np.asarray(scale * generator.standard_normal(parameter.shape))))
         for name, buffer in module.named_buffers():
             if buffer.is_floating_point():
                 numbers = torch.from_numpy(generator.standard_normal(buffer.shape))

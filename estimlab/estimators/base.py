@@ -178,7 +178,7 @@ class HardForward(ActivationEstimator):
     def activate(self, a: PerUnit, uniform: Float[Tensor, "..."], units: BinaryUnits) -> PerUnit:
         """The drawn states, with the factor in place of their derivative."""
         decides, reads = (uniform[0], uniform[1:]) if self.extra_channels else (uniform, uniform)
-        bit = (decides < units.law.cdf(a.detach())).to(a.dtype)
+        bit = drawn_bit(decides, units.law.cdf(a.detach()))
         factor = self.derivative(a.detach(), bit, reads, units.law)
         if not isinstance(factor, Tensor) or factor.shape != a.shape:
             got = f"the shape {tuple(factor.shape)}" if isinstance(factor, Tensor) else type(factor).__name__
@@ -236,6 +236,12 @@ class _ReplaceDerivative(torch.autograd.Function):
 def replace_derivative(a: Tensor, state: Tensor, factor: Tensor) -> Tensor:
     """The given states, whose derivative by ``a`` is the given factor."""
     return _ReplaceDerivative.apply(a, state, factor)
+
+
+def drawn_bit(uniform: PerUnit, probability: PerUnit) -> PerUnit:
+    """1 where ``uniform < probability``, else 0; NaN where the probability is NaN, which must not pass for a state."""
+    bit = (uniform < probability).to(probability.dtype)
+    return torch.where(probability.isnan(), probability, bit)
 
 
 def drawn_side(a: PerUnit, bit: PerUnit) -> PerUnit:

@@ -9,7 +9,9 @@ from typing import Any, ClassVar, Literal, final
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
+from estimlab.errors import EstimlabError
 from estimlab.estimators.arm import Tails, check_tails
 from estimlab.estimators.base import Cost, Estimator
 from estimlab.model.base import Site
@@ -84,14 +86,14 @@ class LocalExpectation(Estimator):
     def _ahead(self, problem: Problem, k: int, forks: list[Any]) -> tuple[list[Any], list[Tensor]]:
         """The forks after their pre-activations of site k, and P(high) of each."""
         with torch.no_grad():
-            pairs = [torch.vmap(lambda fork: problem.network.preactivation(k, fork))(fork) for fork in forks]
+            pairs = [torch.vmap(lambda f: _tensors(problem.network.preactivation(k, f)))(fork) for fork in forks]
         return [carry for _, carry in pairs], [problem.sites[k].units.law.cdf(b) for b, _ in pairs]
 
 
 def _advance(problem: Problem, k: int, forks: Any, bits: Tensor) -> Any:
     states = problem.sites[k].units.state(bits.to(problem.dtype))
     with torch.no_grad():
-        return torch.vmap(lambda fork, state: problem.network.advance(k, fork, state))(forks, states)
+        return torch.vmap(lambda fork, state: _tensors(problem.network.advance(k, fork, state)))(forks, states)
 
 
 def _flip(problem: Problem, k: int, carry: Any, bit: Tensor) -> Any:
@@ -101,4 +103,16 @@ def _flip(problem: Problem, k: int, carry: Any, bit: Tensor) -> Any:
     unit = unit.reshape(site.size, *(() if site.shared else (1,)), *site.shape)
     states = site.units.state((bit ^ unit).to(problem.dtype))
     with torch.no_grad():
-        return torch.vmap(lambda state: problem.network.advance(k, carry, state))(states)
+        return torch.vmap(lambda state: _tensors(problem.network.advance(k, carry, state)))(states)
+
+
+def _tensors(carry: Any) -> Any:
+    """The carry, refused where forks cannot be mapped over it."""
+    others = [leaf for leaf in tree_leaves(carry) if not isinstance(leaf, Tensor)]
+    if others:
+        raise EstimlabError(
+            "LocalExpectation follows its forks by torch.vmap, so a network's carry must be a tensor, or a tuple, list "
+            f"or dict of tensors, but it holds an object of type {type(others[0]).__name__}. Carry tensors alone, or "
+            "use el.Reinforce(), el.ARM() or el.DisARM()."
+        )
+    return carry

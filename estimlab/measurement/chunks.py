@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from estimlab.measurement.rows import LinearMap
+from estimlab.model.functional import in_rows
 
 Layers = Mapping[str, Sequence[str]]
 
@@ -41,7 +42,7 @@ def from_draws(
     square = {name: ((block - mean[name]) ** 2).sum(0) for name, block in double.items()}
     per_draw = {}
     for layer, blocks in layers.items():
-        flat = torch.cat([double[name].flatten(1) for name in blocks], 1)
+        flat = torch.cat([in_rows(double[name]) for name in blocks], 1)
         true = torch.cat([truth[name].flatten() for name in blocks])
         known = true != 0
         right = (torch.sign(flat[:, known]) == torch.sign(true[known])).double().mean(1)

@@ -20,9 +20,7 @@ def loses_digits(variance: Tensor, second_moment: Tensor) -> bool:
     return bool((variance < LEAST_SHARE * second_moment).any())
 
 
-def summed_variance(
-    weights: Float[Tensor, "examples rows"], columns: Float[Tensor, "rows p"]
-) -> Float[Tensor, " p"]:
+def summed_variance(weights: Float[Tensor, "examples rows"], columns: Float[Tensor, "rows p"]) -> Float[Tensor, " p"]:
     """The variance of each column under every row of weights (a distribution), summed over the examples.
 
     Centred at the likeliest row, of weight w: ``E[u^2] - (E u)^2 >= w E[u^2]``, as u is zero there, so the difference

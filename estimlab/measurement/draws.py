@@ -13,6 +13,8 @@ from estimlab.model.functional import per_draw_gradients
 from estimlab.model.problem import Problem
 from estimlab.randomness import Key, Noise, RecordingNoise, Request
 
+NOTHING: Key = (0, 1 << 30)  # a uniform that nobody asks for: what draws without noise are mapped over
+
 
 def record(problem: Problem, estimator: Estimator) -> dict[Key, Request]:
     """What one draw asks of the noise; checks on the way that the surrogate is one finite value per example."""
@@ -26,7 +28,7 @@ def record(problem: Problem, estimator: Estimator) -> dict[Key, Request]:
         )
     if not bool(torch.isfinite(value).all()):
         raise EstimlabError(f"{estimator!r}: surrogate() is NaN or infinite at the median of its noise.")
-    return noise.requests
+    return noise.requests or {NOTHING: Request((1,), 0, 0)}
 
 
 def gradients(

@@ -13,6 +13,7 @@ from estimlab.estimators.base import Estimator, HardForward
 from estimlab.measurement.covariance import LayerFactors, loses_digits, summed_variance
 from estimlab.measurement.layers import ChainLayers
 from estimlab.measurement.measurement import Measurement
+from estimlab.model.functional import in_rows
 from estimlab.model.problem import Problem
 from estimlab.references.base import Gradient
 from estimlab.references.layers import LayerwiseEnumeration, require_chain
@@ -136,13 +137,13 @@ class _Moments:
             stage, states = layers.stage(k), layers.inputs[k]
             assert states is not None
             beta, covariance = stage.pull_mean(states, delta), stage.pull_second(states, spread)
-        factors = (factor[:, examples] for factor in self.factors[0])
-        layer = LayerFactors(layers, 0, layers.a[0][examples], *factors, full=not layers.stage(0).unit_local)
+        mean, square = (factor[:, examples] for factor in self.factors[0])
+        layer = LayerFactors(layers, 0, layers.a[0][examples], mean, square, full=not layers.stage(0).unit_local)
         self._data(examples, *layer.signal(beta, covariance))
 
     def _head(self, blocks: dict[str, Tensor], weights: Float[Tensor, "examples states"]) -> None:
         for name, block in blocks.items():
-            flat = block.flatten(1)
+            flat = in_rows(block)
             means, total = weights @ flat, weights.sum(0) @ (flat * flat)
             variance = total - (means * means).sum(0)
             if loses_digits(variance, total):

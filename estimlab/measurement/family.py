@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from estimlab.estimators.base import Estimator, HardForward
+from estimlab.estimators.base import Estimator, HardForward, drawn_bit
 from estimlab.model.problem import Problem
 from estimlab.randomness import Noise
 
@@ -40,7 +40,7 @@ class Family:
             uniform = noise.uniform(k, 0, p)
             channels = max(getattr(e, "extra_channels", 0) for e in self.estimators)
             extra = [noise.uniform(k, j, p) for j in range(1, 1 + channels)]
-            bit = (uniform < p).to(a.dtype)
+            bit = drawn_bit(uniform, p)
             factors = []
             for estimator in self.estimators:
                 assert isinstance(estimator, HardForward)

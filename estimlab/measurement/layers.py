@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -197,7 +198,7 @@ class StageJacobian:
             jacobians = {name: j[None] for name, j in jacrev(self._row)(parameters, None).items()}
         else:
             jacobians = torch.vmap(jacrev(self._row), in_dims=(None, 0))(parameters, inputs)
-        return {self.prefix + name: j.reshape(*j.shape[:2], -1) for name, j in jacobians.items()}
+        return {self.prefix + name: j.reshape(*j.shape[:2], math.prod(j.shape[2:])) for name, j in jacobians.items()}
 
     def _row(self, parameters: dict[str, Tensor], row: Tensor | None) -> Float[Tensor, " units"]:
         return functional_call(self.stage, parameters, (None if row is None else row[None],))[0].flatten()

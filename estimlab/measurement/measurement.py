@@ -24,7 +24,7 @@ from estimlab.measurement.statistics import (
     squared_bias,
     variance,
 )
-from estimlab.model.functional import merged
+from estimlab.model.functional import in_rows, merged
 from estimlab.model.problem import Problem
 from estimlab.references.base import Gradient
 
@@ -82,7 +82,7 @@ class Groups:
     def leave_one_out(self, name: str) -> tuple[Tensor, Tensor]:
         """Mean and variance of a block with each group left out in turn, (groups, coordinates)."""
         mean, square = (t.flatten() for t in self.total(name))
-        count, group_mean, group_square = self.count[:, None], self.mean[name].flatten(1), self.square[name].flatten(1)
+        count, group_mean, group_square = self.count[:, None], in_rows(self.mean[name]), in_rows(self.square[name])
         total = count.sum()
         left = total - count
         rest = (total * mean - count * group_mean) / left
@@ -210,7 +210,7 @@ class Measurement:
         whole = self._moments(blocks)
         if self.groups is None:
             return (float(squared_bias(whole)),) * 2
-        groups = torch.cat([self.groups.mean[name].flatten(1) for name in blocks], 1)
+        groups = torch.cat([in_rows(self.groups.mean[name]) for name in blocks], 1)
         difference, noise = whole.mean - whole.reference, whole.variance / self.draws
         error = MeanError.of(groups, difference, noise, whole.reference_variance)
         low, high = squared_bias_interval(error, level)
@@ -219,7 +219,7 @@ class Measurement:
     def _largest_share(self, blocks: tuple[str, ...]) -> float:
         if self.groups is None:
             return 0.0
-        squares = torch.cat([self.groups.square[name].flatten(1) for name in blocks], 1).sum(1)
+        squares = torch.cat([in_rows(self.groups.square[name]) for name in blocks], 1).sum(1)
         return float(largest_share(squares))
 
     def _places(self, by: By) -> dict[str, tuple[str, ...]]:

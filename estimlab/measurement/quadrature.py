@@ -12,6 +12,7 @@ from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator
 from estimlab.measurement.draws import elements_per_draw, gradients, record
 from estimlab.measurement.measurement import Measurement
+from estimlab.model.functional import merged
 from estimlab.model.problem import Problem
 from estimlab.progress import track
 from estimlab.randomness import QuadratureGrid, Rule, tanh_sinh
@@ -42,7 +43,8 @@ def quadrature_moments(
     of the measurement; 0 where no draw is smooth between cuts.
 
     Args:
-        problem: of very few units; computed on a float64 copy, example by example.
+        problem: of very few units; computed on a float64 copy, example by example, or all examples together where they
+            share a site: their draws are then not independent. A state whose probability rounds to 1 is certain here.
         estimator: any estimator.
         reference: the true gradient, ``LayerwiseEnumeration().gradient(problem)`` where it is not given.
         max_nodes: refuse more joint nodes than this.
@@ -61,27 +63,40 @@ def quadrature_moments(
     mean = {name: torch.zeros_like(p) for name, p in double.network.named_parameters()}
     variance = {name: torch.zeros_like(p) for name, p in mean.items()}
     worst = 0.0
-    for index in range(double.batch):
-        example = double.example(index)
+    parts = _independent_parts(double)
+    for example in parts:
         if smooth is None:
             found = _refined(example, estimator, max_nodes, tolerance)
             worst = max(worst, found.error)
         else:
             found = _integrate(example, estimator, QuadratureGrid(record(example, estimator), smooth), max_nodes)
         for name in mean:
-            first, second = found.first[name][0], found.second[name][0]
-            mean[name] += first / double.batch
-            variance[name] += (second - first**2) / double.batch**2
+            mean[name] += found.first[name][0] / len(parts)
+            variance[name] += found.variance[name] / len(parts) ** 2
     measurement = Measurement.exact(problem, estimator, mean, variance, truth, "quadrature")
     return measurement if smooth is not None else replace(measurement, checks={"quadrature_error": worst})
 
 
+def _independent_parts(problem: Problem) -> list[Problem]:
+    """The examples, whose draws are independent; the whole batch where the examples share a site."""
+    if any(site.shared for site in problem.sites):
+        return [problem]
+    return [problem.example(index) for index in range(problem.batch)]
+
+
 @dataclass(frozen=True)
 class _Integrals:
-    """First and second moments of a draw per block, (2, \\*block): by the rules, and by the coarser ones."""
+    """Moments of a draw per block.
+
+    Attributes:
+        first: mean, (2, \\*block): by the rules, and by the coarser ones.
+        second: second moment, likewise.
+        variance: by the rules; centred as it is summed, so that a large mean takes no digits.
+    """
 
     first: dict[str, Tensor]
     second: dict[str, Tensor]
+    variance: dict[str, Tensor]
 
     @property
     def error(self) -> float:
@@ -124,12 +139,25 @@ def _integrate(problem: Problem, estimator: Estimator, grid: QuadratureGrid, max
     first = {name: p.new_zeros(2, *p.shape) for name, p in problem.network.named_parameters()}
     second = {name: torch.zeros_like(p) for name, p in first.items()}
     step = max(1, CHUNK_ELEMENTS // elements_per_draw(problem, grid.requests))
-    starts = range(0, grid.size, step)
+    starts, seen, moments = range(0, grid.size, step), 0.0, {name: torch.zeros_like(p) for name, p in first.items()}
     for start in track(starts, f"{estimator!r}", len(starts)):
         digits = grid.digits(start, min(start + step, grid.size), problem.device)
         draws, weights = gradients(problem, estimator, grid.noise, digits)
+        weights = weights.double()
         both = torch.stack((weights, weights * grid.coarser(digits)))
         for name, block in draws.items():
             first[name] += torch.tensordot(both, block, 1)
             second[name] += torch.tensordot(both, block * block, 1)
-    return _Integrals(first, second)
+            moments[name] = _merged(seen, moments[name], weights, block)
+        seen += float(weights.sum())
+    return _Integrals(first, second, {name: square for name, (_, square) in moments.items()})
+
+
+def _merged(seen: float, moments: Tensor, weights: Tensor, draws: Tensor) -> Tensor:
+    """Mean and weighted sum of squared deviations, stacked, after further draws."""
+    weight = float(weights.sum())
+    if weight == 0:
+        return moments
+    mean = torch.tensordot(weights, draws, 1) / weight
+    square = torch.tensordot(weights, (draws - mean) ** 2, 1)
+    return torch.stack(merged(seen, moments[0], moments[1], weight, mean, square))

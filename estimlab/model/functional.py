@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, grad
 
@@ -47,6 +48,11 @@ def per_draw_gradients(network: nn.Module, surrogate: Surrogate, tables: Tables)
     mapped = torch.vmap(grad(draw, has_aux=True), in_dims=(None, 0), randomness="error")
     blocks, aux = mapped(parameters, dict(tables))
     return {name.removeprefix("network."): block for name, block in blocks.items()}, aux
+
+
+def in_rows(blocks: Tensor) -> Float[Tensor, "lead p"]:
+    """Blocks, one for each number of the first dimension, each as one row: numbers and empty blocks too."""
+    return blocks.reshape(len(blocks), math.prod(blocks.shape[1:]))
 
 
 def merged(
