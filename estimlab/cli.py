@@ -19,7 +19,8 @@ from rich.text import Text
 from typer.core import TyperCommand
 
 from estimlab.errors import EstimlabError
-from estimlab.terminal import print_frames, print_table, say, short, shown
+from estimlab.progress import track
+from estimlab.terminal import print_frames, print_lines, print_table, say, short, shown, status
 
 app = typer.Typer(
     name="estimlab",
@@ -187,14 +188,31 @@ def check(
     target: Annotated[str | None, typer.Argument(help="Name of an estimator, PATH.py:CLASS or MODULE:CLASS.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="A field: temperature=0.5; repeatable.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every estimator of the catalogue, in parallel.")] = False,
+    claims: Annotated[
+        list[str] | None, typer.Option("--claims", help="Judge these only: a claim or part of its name; repeatable.")
+    ] = None,
+    expected: Annotated[
+        list[str] | None, typer.Option("--expect-failed", help="CLAIM=REASON: it may fail, and must; repeatable.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what holds, and every program.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: DebugOption = False,
 ) -> None:
-    """Test what an estimator claims. Exit code 0: all holds; 1: a claim is refuted; 2: one is undecided; 3: not run."""
+    """Test what an estimator claims.
+
+    Exit code 0: every claim holds, or fails as expected; 1: a claim is refuted, or holds though it was expected to
+    fail; 2: neither, but one is undecided; 3: nothing was judged, as the input is wrong.
+    """
     with _reported(debug, code=3):
         if every == (target is not None):
             raise EstimlabError("Give one estimator, or --all.")
-        codes = _check_all(as_json) if target is None else [_check_one(target, settings or [], as_json)]
+        if target is None:
+            if settings or expected:
+                raise EstimlabError("--set and --expect-failed go with one estimator, not with --all.")
+            codes = _check_all(claims, seed, as_json)
+        else:
+            codes = [_check_one(target, settings or [], claims, expected or [], seed, verbose, as_json)]
         if any(codes):
             raise typer.Exit(1 if 1 in codes else 2)
 
@@ -221,44 +239,54 @@ def scoreboard(
             say(short(path))
 
 
-def _check_one(target: str, settings: list[str], as_json: bool) -> int:
+def _check_one(
+    target: str,
+    settings: list[str],
+    claims: list[str] | None,
+    expected: list[str],
+    seed: int,
+    verbose: bool,
+    as_json: bool,
+) -> int:
     from estimlab.loading import build_estimator
 
     estimator = build_estimator(target, settings)
-    from estimlab.checks import check_estimator
+    from estimlab.checks import CLAIMS, check_estimator, expected_of
 
-    report = check_estimator(estimator, strict=False)
+    with status(f"judging {target}") as renew:
+        report = check_estimator(
+            estimator,
+            claims=claims,
+            expected_failed_checks=expected_of(expected, CLAIMS),
+            on_fail=None,
+            callback=lambda _, row: renew(f"judging {target}: {row.claim}: {row.verdict}"),
+            seed=seed,
+        )
     if as_json:
         print(json.dumps(report.as_dict(), indent=2))
     else:
-        _print_report(report)
+        print_lines(report.lines(verbose))
     return report.exit_code
 
 
-def _check_all(as_json: bool) -> list[int]:
-    """One line per estimator as they are done, or a list of reports."""
-    from estimlab.checks.everything import check_all
+def _check_all(claims: list[str] | None, seed: int, as_json: bool) -> list[int]:
+    """One line per estimator as they are done and a summary, or a list of reports."""
+    from estimlab.checks.everything import check_all, names, summary
 
-    codes, reports = [], []
-    for done in check_all():
-        codes.append({"holds": 0, "refuted": 1}.get(done.report["verdict"], 2))
-        reports.append({"name": done.name, "seconds": round(done.seconds, 2), **done.report})
+    done = []
+    checked = check_all(claims, seed)
+    if as_json or sys.stdout.isatty():  # elsewhere a bar on stderr would take the lines that are meant for stdout
+        checked = track(checked, "judging", len(names()))
+    for one in checked:
+        done.append(one)
         if not as_json:
-            name, verdict, counts, seconds = done.line
-            say(f"{name:26} {verdict:10} {counts}, {seconds}")
+            say(one.line)
     if as_json:
+        reports = [{"name": one.name, "seconds": round(one.seconds, 2), **one.report} for one in done]
         print(json.dumps(reports, indent=2))
-    return codes
-
-
-def _print_report(report: Any) -> None:
-    """Claim by claim, then a program for each refutation."""
-    lines = [(row.claim, row.verdict, row.detail) for row in report.rows]
-    print_table(repr(report.estimator), ("claim", "verdict", "detail"), lines)
-    for row in report.rows:
-        if row.snippet:
-            say(f"\n# {row.claim}: {row.verdict}. This shows it:\n{row.snippet}")
-    say(report.verdict)
+    else:
+        say(summary(done))
+    return [one.report["exit_code"] for one in done]
 
 
 class _ListsRecipes(TyperCommand):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +45,20 @@ def print_table(title: str, header: tuple[str, ...], lines: Any) -> None:
     # In a file or a pipe nothing forces lines to be short; print(width=...) alone would not exceed the console's own.
     console = Console() if Console().is_terminal else Console(width=1000)
     console.print(table)
+
+
+def print_lines(lines: Iterable[Any]) -> None:
+    """Lines of a text and a style; in colour on a terminal."""
+    console = Console()
+    for line in lines:
+        console.print(Text(line.text, style=line.style), soft_wrap=True)
+
+
+@contextmanager
+def status(first: str) -> Iterator[Callable[[str], None]]:
+    """A line on stderr that says what goes on, where that is a terminal; yields what renews it."""
+    with Console(stderr=True).status(Text(first)) as shown:
+        yield lambda text: shown.update(Text(text))
 
 
 def say(text: str) -> None:

@@ -3,8 +3,19 @@
 ``check_estimator`` judges and reports; ``parametrize_with_checks`` makes a pytest item of every claim.
 """
 
+from estimlab.checks.given import expected_of
 from estimlab.checks.pytest_items import parametrize_with_checks
-from estimlab.checks.report import CheckReport, Row
-from estimlab.checks.suite import CHECKS, Check, check_estimator
+from estimlab.checks.report import CheckFailedWarning, CheckReport, Row
+from estimlab.checks.suite import CHECKS, CLAIMS, Check, check_estimator
 
-__all__ = ["CHECKS", "Check", "CheckReport", "Row", "check_estimator", "parametrize_with_checks"]
+__all__ = [
+    "CHECKS",
+    "CLAIMS",
+    "Check",
+    "CheckFailedWarning",
+    "CheckReport",
+    "Row",
+    "check_estimator",
+    "expected_of",
+    "parametrize_with_checks",
+]

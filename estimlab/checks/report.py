@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from estimlab.checks import reading
 from estimlab.estimators.base import Estimator
 
 Verdict = Literal["holds", "refuted", "undecided", "not claimed"]
 Cause = Literal["", "batch", "law", "coding", "tail", "layer", "width", "target", "precision", "state", "generator"]
+
+
+class CheckFailedWarning(UserWarning):
+    """A claim is refuted, or holds though it was expected to fail."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +25,8 @@ class Row:
     Attributes:
         claim: what was checked.
         verdict: ``"holds"``: shown without sampling (only how noise is declared is compared with draws);
-            ``"refuted"``; ``"undecided"``: nothing was found, and sampling is all that reaches it, or nothing does;
+            ``"refuted"``; ``"undecided"``: nothing was found, and sampling is all that reaches it, or nothing does, or
+            a fault stands before it;
             ``"not claimed"``: what was found is in the detail.
         detail: what was found.
         z: the test statistic behind a verdict by sampling, in standard errors.
@@ -26,6 +34,7 @@ class Row:
         snippet: Python that shows a refutation on the smallest problem that has it.
         cause: where a refutation comes from, in a word (see ``Cause``); empty where none is known.
         remedy: what to write instead, where the fault is a common one.
+        expected: why the claim is expected to fail; empty where it is not.
     """
 
     claim: str
@@ -36,28 +45,69 @@ class Row:
     snippet: str = ""
     cause: Cause = ""
     remedy: str = ""
+    expected: str = ""
+
+    @property
+    def stale(self) -> bool:
+        """Whether the claim is expected to fail, and is not refuted: the expectation should go."""
+        return bool(self.expected) and self.verdict in ("holds", "not claimed")
+
+    @property
+    def failed(self) -> bool:
+        """Whether the claim is refuted, or holds where it is expected to fail."""
+        return self.stale or (self.verdict == "refuted" and not self.expected)
+
+    @property
+    def failure(self) -> str:
+        """What failed, in a sentence."""
+        if self.stale:
+            return f"{self.claim}: {self.verdict}, though expected to fail ({self.expected})"
+        return f"{self.claim}: {self.detail}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """All fields, for JSON; a number that is not finite is None."""
+        return {name: _finite(value) for name, value in vars(self).items()}
 
 
-@dataclass(frozen=True)
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@dataclass(frozen=True, repr=False)
 class CheckReport:
-    """What was checked of an estimator, in this order."""
+    """What was checked of an estimator, in this order.
+
+    Printed, it says the verdict first and last, and between them what does not hold; passing claims are counted.
+
+    Attributes:
+        estimator: what was judged.
+        rows: a verdict for each claim.
+        seed: of everything that was drawn.
+    """
 
     estimator: Estimator
     rows: tuple[Row, ...]
+    seed: int = 0
 
     @property
     def passed(self) -> bool:
-        """True where nothing is refuted."""
-        return not self.of("refuted")
+        """True where nothing is refuted but what was expected to be, and all of that is."""
+        return not any(row.failed for row in self.rows)
 
     @property
     def verdict(self) -> Verdict:
-        """Refuted where one claim is, else undecided where one is, else holds."""
-        return next((verdict for verdict in ("refuted", "undecided") if self.of(verdict)), "holds")
+        """Refuted where one claim is (or holds against expectation), else undecided where one is, else holds."""
+        if not self.passed:
+            return "refuted"
+        return "undecided" if self.of("undecided") else "holds"
 
     @property
     def exit_code(self) -> int:
-        """0: every claim holds; 1: a claim is refuted; 2: none is, but one is undecided."""
+        """Of ``estimlab check``.
+
+        0: every claim holds, or fails as expected; 1: a claim is refuted, or holds though it was expected to fail;
+        2: neither, but one is undecided; 3 is left to the command line: nothing was judged, as the input is wrong.
+        """
         return {"holds": 0, "refuted": 1}.get(self.verdict, 2)
 
     def of(self, verdict: Verdict) -> tuple[Row, ...]:
@@ -65,12 +115,38 @@ class CheckReport:
         return tuple(row for row in self.rows if row.verdict == verdict)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        claims = [
-            {name: value for name, value in vars(row).items() if value not in (None, "") or name == "detail"}
-            for row in self.rows
-        ]
-        return {"estimator": repr(self.estimator), "passed": self.passed, "verdict": self.verdict, "claims": claims}
+        """Everything, for JSON; every row has every key."""
+        return {
+            "estimator": repr(self.estimator),
+            "seed": self.seed,
+            "passed": self.passed,
+            "verdict": self.verdict,
+            "exit_code": self.exit_code,
+            "claims": [row.as_dict() for row in self.rows],
+        }
+
+    def lines(self, verbose: bool = False, width: int = reading.WIDTH) -> list[reading.Line]:
+        """What is printed, line by line; ``verbose`` unfolds passing claims and all programs."""
+        return reading.lines(self, verbose, width)
+
+    def full(self) -> str:
+        """All claims and all programs, as text."""
+        return _joined(self.lines(verbose=True))
+
+    def __str__(self) -> str:
+        return _joined(self.lines())
+
+    def __repr__(self) -> str:
+        counts = Counter(row.verdict for row in self.rows)
+        said = ", ".join(f"{number} {verdict}" for verdict, number in counts.items())
+        return f"<CheckReport of {self.estimator!r}: {self.verdict} ({said})>"
+
+    def _repr_html_(self) -> str:
+        return reading.html(self)
+
+
+def _joined(lines: list[reading.Line]) -> str:
+    return "\n".join(line.text for line in lines)
 
 
 @dataclass

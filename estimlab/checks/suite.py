@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal
 
 from estimlab.checks import contract, expectation, faults, moments, null_extension
 from estimlab.checks.draws import crash
-from estimlab.checks.report import CheckReport, Refuted, Row, Undecided, Unused
+from estimlab.checks.given import chosen_claims, expectations, instance, one_of, require_seed
+from estimlab.checks.remedies import with_remedy
+from estimlab.checks.report import CheckFailedWarning, CheckReport, Refuted, Row, Undecided, Unused
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator, HardForward
 
 Judge = Callable[[Estimator, int], str]
+OnFail = Literal["raise", "warn"] | None
+
+RUNS = ("runs",)
+DRAWS = (*RUNS, "one value per example", "finite", "no global randomness", "no state between calls")
+FAULTS = (
+    *DRAWS,
+    "type of the network",
+    "changes nothing",
+    "draw i depends on noise i only",
+    "draws can be mapped",
+    "noise is declared as it is used",
+)
+"""What makes expectations meaningless; the first few make all comparisons of draws so."""
+MAPPED = (*DRAWS, "draws can be mapped")
 
 
 def _always(estimator: Estimator) -> bool:
@@ -33,20 +51,31 @@ class Check:
             refutes. Given the seed of all that is drawn.
         claimed: whether an estimator claims it.
         otherwise: what is said where it does not.
-        fault: whether its failure makes all later checks meaningless.
+        needs: claims without which it cannot be judged: where one of them is refuted, this one is undecided.
     """
 
     claim: str
     judge: Judge
     claimed: Callable[[Estimator], bool] = _always
     otherwise: Judge = _nothing
-    fault: bool = False
+    needs: tuple[str, ...] = FAULTS
 
-    def row(self, estimator: Estimator, seed: int = 0) -> Row:
-        """The verdict."""
+    @property
+    def fault(self) -> bool:
+        """Whether other checks need it."""
+        return self.claim in FAULTS
+
+    def row(self, estimator: Estimator, seed: int = 0, refuted: Collection[str] = ()) -> Row:
+        """The verdict, where some claims are refuted already."""
+        stops = next((claim for claim in self.needs if claim in refuted), "")
+        return with_remedy(self._judged(estimator, seed, stops))
+
+    def _judged(self, estimator: Estimator, seed: int, stops: str) -> Row:
         try:
             if not self.claimed(estimator):
-                return Row(self.claim, "not claimed", self.otherwise(estimator, seed))
+                return Row(self.claim, "not claimed", "" if stops else self.otherwise(estimator, seed))
+            if stops:
+                return Row(self.claim, "undecided", f"not judged: {stops!r} is refuted")
             return Row(self.claim, "holds", self.judge(estimator, seed))
         except Unused as found:
             return found.row(self.claim, "not claimed")
@@ -76,21 +105,26 @@ def _unbiased(where: str) -> Check:
 
 
 CHECKS: tuple[Check, ...] = (
-    Check("runs", faults.runs, fault=True),
-    Check("one value per example", faults.shape, fault=True),
-    Check("type of the network", faults.dtype, fault=True),
-    Check("finite", faults.finite, fault=True),
-    Check("no global randomness", faults.own_noise, fault=True),
-    Check("no state between calls", faults.stateless, fault=True),
-    Check("changes nothing", faults.unchanged, fault=True),
-    Check("draw i depends on noise i only", faults.independent, fault=True),
-    Check("draws can be mapped", faults.mappable, fault=True),
-    Check("noise is declared as it is used", moments.declared_noise, fault=True),
-    Check("finite where units are certain", contract.saturation),
-    Check("visits the network's states", contract.states, lambda estimator: estimator.draws_states),
-    Check("declared cost = counted cost", contract.cost),
-    Check("is a value", contract.value),
-    Check("reads values only", contract.values_only, lambda estimator: not estimator.reads_extension),
+    Check("runs", faults.runs, needs=()),
+    Check("one value per example", faults.shape, needs=RUNS),
+    Check("type of the network", faults.dtype, needs=RUNS),
+    Check("finite", faults.finite, needs=RUNS),
+    Check("no global randomness", faults.own_noise, needs=RUNS),
+    Check("no state between calls", faults.stateless, needs=(*RUNS, "no global randomness")),
+    Check("changes nothing", faults.unchanged, needs=RUNS),
+    Check("draw i depends on noise i only", faults.independent, needs=DRAWS),
+    Check("draws can be mapped", faults.mappable, needs=DRAWS),
+    Check("noise is declared as it is used", moments.declared_noise, needs=FAULTS[:-1]),
+    Check("finite where units are certain", contract.saturation, needs=MAPPED),
+    Check("visits the network's states", contract.states, lambda estimator: estimator.draws_states, needs=DRAWS),
+    Check("declared cost = counted cost", contract.cost, needs=RUNS),
+    Check("is a value", contract.value, needs=()),
+    Check(
+        "reads values only",
+        contract.values_only,
+        lambda estimator: not estimator.reads_extension,
+        needs=MAPPED,
+    ),
     Check("exact at the head", expectation.head_exact, lambda estimator: estimator.draws_states),
     *(_degree(degree) for degree in (1, 2, 3, 4)),
     _unbiased("last layer"),
@@ -103,54 +137,92 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check("exact moments", moments.exact, lambda estimator: isinstance(estimator, HardForward)),
 )
-"""In the order of a report; the first fault ends it."""
+"""In the order of a report: faults first."""
 
 
-def check_estimator(estimator: Estimator | type[Estimator], strict: bool = True, seed: int = 0) -> CheckReport:
-    """Check the contract and the claims of an estimator, in a few seconds.
+def check_estimator(
+    estimator: Estimator | type[Estimator] | str,
+    *,
+    claims: str | Iterable[str] | None = None,
+    expected_failed_checks: Mapping[str, str] | None = None,
+    on_fail: OnFail = "raise",
+    callback: Callable[[Estimator, Row], None] | None = None,
+    seed: int = 0,
+) -> CheckReport:
+    """Check the contract and the claims of an estimator.
 
-    Faults come first (it crashes, keeps state, uses global randomness, mixes draws, ...), and the first one ends the
-    report. Claims are then judged by quadrature over the noise, to 1e-10; where that does not reach, by sampling, which
-    refutes or leaves undecided: not to be rejected is not to be unbiased.
+    Faults come first (it crashes, keeps state, uses global randomness, mixes draws, ...); what a fault makes
+    meaningless is undecided, and all else is judged. Claims are judged by quadrature over the noise, to 1e-10; where
+    that does not reach, by sampling, which refutes or leaves undecided: not to be rejected is not to be unbiased.
+
+    >>> report = check_estimator("zgr", claims="is a value")
+    >>> report.verdict
+    'holds'
 
     Args:
-        estimator: an instance; a class that needs no arguments may be given too.
-        strict: raise where a claim is refuted; otherwise the report says so.
+        estimator: an instance; a class that needs no arguments, or a name of the catalogue, may be given too.
+        claims: judge these only: names of claims, or parts of names in either case. All by default.
+        expected_failed_checks: reasons why claims fail, by claim, as in scikit-learn: a refuted one then does not
+            count, and one that holds does.
+        on_fail: where a claim fails, ``"raise"`` an error once all are judged, ``"warn"`` for each
+            (``CheckFailedWarning``), or None: the report alone says so.
+        callback: called with the estimator and the row of every claim as it is judged.
         seed: of everything that is drawn; a non-negative integer.
 
     Errors:
-        EstimlabError: not an estimator, or a refuted claim, named with what was found.
+        EstimlabError: not an estimator, an unknown claim, or a failed claim, named with what was found.
     """
     one = instance(estimator)
-    report = CheckReport(one, tuple(_rows(one, seed)))
-    if strict and not report.passed:
-        refuted = "; ".join(f"{row.claim}: {row.detail}" for row in report.of("refuted"))
-        raise EstimlabError(f"{one!r} does not do what it claims. {refuted}")
+    expected, checks = expectations(expected_failed_checks, CLAIMS), chosen_checks(claims)
+    one_of("on_fail", on_fail, ("raise", "warn", None))
+    require_seed(seed)
+    rows = []
+    for row in judged(one, checks, expected, seed):
+        rows.append(row)
+        if callback is not None:
+            callback(one, row)
+    report = CheckReport(one, tuple(rows), seed)
+    _tell(report, on_fail)
     return report
 
 
-def instance(estimator: Estimator | type[Estimator]) -> Estimator:
-    """The estimator, built where a class was given."""
-    one = estimator
-    if isinstance(estimator, type) and issubclass(estimator, Estimator):
-        try:
-            one = estimator()
-        except TypeError as error:
-            raise EstimlabError(f"{estimator.__name__} cannot be built: {error}. Give an instance.") from error
-    if not isinstance(one, Estimator):
-        raise EstimlabError(f"{one!r} is not an estimator: derive it from el.HardForward, or from el.Estimator.")
-    return one
+CLAIMS = tuple(check.claim for check in CHECKS)
 
 
-def _rows(estimator: Estimator, seed: int) -> Iterator[Row]:
-    for check in CHECKS:
-        row = check.row(estimator, seed)
-        yield row
-        if check.fault and row.verdict == "refuted":
-            return
+def chosen_checks(claims: str | Iterable[str] | None) -> tuple[Check, ...]:
+    """The checks of the claims that are named; all of them for None."""
+    chosen = chosen_claims(claims, CLAIMS)
+    return tuple(check for check in CHECKS if check.claim in chosen)
 
 
-def first_fault(estimator: Estimator) -> Row | None:
-    """The refuted check that makes all after it meaningless; None where there is none."""
-    rows = (check.row(estimator) for check in CHECKS if check.fault)
-    return next((row for row in rows if row.verdict == "refuted"), None)
+def judged(
+    estimator: Estimator,
+    checks: Iterable[Check] = CHECKS,
+    expected: Mapping[str, str] | None = None,
+    seed: int = 0,
+    refuted: Iterable[str] = (),
+) -> Iterator[Row]:
+    """Rows in the order of the checks; a refuted claim leaves undecided what needs it.
+
+    Args:
+        estimator: an instance.
+        checks: in the order of ``CHECKS``.
+        expected: reasons why claims are expected to fail.
+        seed: of everything that is drawn.
+        refuted: claims that are known to be refuted.
+    """
+    found = list(refuted)
+    for check in checks:
+        row = check.row(estimator, seed, found)
+        if row.verdict == "refuted":
+            found.append(row.claim)
+        yield replace(row, expected=(expected or {}).get(row.claim, ""))
+
+
+def _tell(report: CheckReport, on_fail: OnFail) -> None:
+    failures = [row.failure for row in report.rows if row.failed]
+    if failures and on_fail == "raise":
+        raise EstimlabError(f"{report.estimator!r} does not do what it claims. {'; '.join(failures)}")
+    if on_fail == "warn":
+        for failure in failures:
+            warnings.warn(f"{report.estimator!r}: {failure}", CheckFailedWarning, stacklevel=3)

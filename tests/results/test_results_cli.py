@@ -132,21 +132,60 @@ def test_check(tmp_path: Path, cli: Cli, size: int, code: int) -> None:
         "import estimlab as el\n"
         "@dataclass(frozen=True)\nclass Mine(el.StraightThrough):\n    size: int = 3\n    mode: str = 'fast'\n"
         "from estimlab.checks.report import CheckReport, Row\n"
-        "def check(one, strict):\n    verdict = {3: 'holds', 4: 'refuted'}.get(one.size, 'undecided')\n"
+        "def check(one, **options):\n    assert options['seed'] == 7\n"
+        "    verdict = {3: 'holds', 4: 'refuted'}.get(one.size, 'undecided')\n"
         "    row = Row('size is 3', verdict, f'{one.size} {one.mode}', snippet='print(4)' * (one.size == 4))\n"
         "    return CheckReport(one, (row,))\n"
         "checks = types.ModuleType('estimlab.checks')\nchecks.check_estimator = check\n"
+        "checks.CLAIMS, checks.expected_of = (), lambda texts, known: {}\n"
         "sys.modules['estimlab.checks'] = checks\n"
     )
-    done = cli(tmp_path, "check", "mine.py:Mine", "--set", f"size={size}", "--set", "mode=slow")
+    done = cli(tmp_path, "check", "mine.py:Mine", "--set", f"size={size}", "--set", "mode=slow", "--seed", "7")
     assert done.returncode == code, done.stderr
-    assert "size is 3" in done.stdout
-    assert f"{size} slow" in done.stdout
+    verdict = {0: "holds", 1: "refuted", 2: "undecided"}[code]
+    first, last = (done.stdout.strip().split("\n")[index] for index in (0, -1))
+    assert first == last
+    assert first.startswith(f"{verdict}: ")
+    assert ("size is 3" in done.stdout) == ("1 claim holds" not in done.stdout) == (code != 0)
+    assert (f"{size} slow" in done.stdout) == (code != 0)
     assert ("print(4)" in done.stdout) == (size == 4)
-    done = cli(tmp_path, "check", "mine:Mine", "--set", f"size={size}", "--json")
+    done = cli(tmp_path, "check", "mine:Mine", "--set", f"size={size}", "--json", "--seed=7")
     assert done.returncode == code
     assert json.loads(done.stdout)["passed"] is (code != 1)
     assert json.loads(done.stdout)["claims"][0]["detail"] == f"{size} fast"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--all", "zgr"), "Give one estimator, or --all."),
+        (("--all", "--set", "a=1"), "--set and --expect-failed go with one estimator"),
+        (("zrg",), "There is no estimator 'zrg'. Did you mean"),
+        (("zgr", "--claims", "is a valu3"), "There is no claim 'is a valu3'. Did you mean 'is a value'"),
+        (("zgr", "--expect-failed", "is a valu=x"), "There is no claim 'is a valu'. Did you mean 'is a value'"),
+        (("zgr", "--expect-failed", "is a value"), "write CLAIM=REASON"),
+        (("zgr", "--seed", "-1"), "seed=-1: a seed is an integer"),
+    ],
+)
+def test_a_wrong_choice_is_exit_code_3(tmp_path: Path, cli: Cli, arguments: tuple[str, ...], message: str) -> None:
+    done = cli(tmp_path, "check", *arguments)
+    assert done.returncode == 3, done.stdout
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_claims_expectations_and_exit_codes(tmp_path: Path, cli: Cli) -> None:
+    done = cli(tmp_path, "check", "zgr", "--claims", "is a value", "-v")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("holds: 1 of 1 claim of ZGR()")
+    assert "frozen, hashable" in done.stdout
+    done = cli(tmp_path, "check", "zgr", "--claims", "is a value", "--expect-failed", "is a value=never", "--json")
+    assert done.returncode == 1
+    written = json.loads(done.stdout)
+    assert (written["exit_code"], written["claims"][0]["expected"]) == (1, "never")
+    shown = cli(tmp_path, "check", "--help").stdout
+    for code in ("0:", "1:", "2:", "3:"):
+        assert code in shown
 
 
 def test_version(tmp_path: Path, cli: Cli) -> None:
