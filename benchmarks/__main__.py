@@ -14,6 +14,7 @@ from rich.table import Table
 
 from benchmarks import activations, engine, others, sampling, scaling
 from benchmarks.timing import Row, machine
+from estimlab.results.files import replace_file, require_writable
 
 RESULTS = Path(__file__).parent / "results"
 PARTS: dict[str, Callable[[], Row | Iterable[Row]]] = {
@@ -39,6 +40,8 @@ def main(
     ] = None,
 ) -> None:
     """Measure, print, and write benchmarks/results/ratios.json and cost.pdf, cost.png."""
+    if not parts:
+        require_writable(*(RESULTS / name for name in ("ratios.json", "cost.json", "cost.pdf", "cost.png")))
     console, found = Console(), []
     for name in parts or PARTS:
         with console.status(f"{name} ..."):
@@ -62,8 +65,7 @@ def _table(rows: list[Row]) -> Table:
 
 
 def _write(name: str, content: dict) -> None:
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+    replace_file(RESULTS / f"{name}.json", (json.dumps(content, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from benchmarks.engine import on_device
 from benchmarks.full_size import fit, judged
 from benchmarks.steptime import peak_memory, step_time
 from benchmarks.timing import machine
+from estimlab.results.files import require_writable
 from estimlab.training.recipes.base import Recipe
 from estimlab.training.recipes.cifar10_psa import Cifar10Psa
 from estimlab.training.recipes.cifar10_vgg import Cifar10Vgg
@@ -107,7 +108,7 @@ def main(arguments: list[str] | None = None) -> None:
 def carry_out(plan: list[Step], out: Path, limit: float, results: Path) -> dict[str, Any]:
     """Run the plan; the state is written after each step, and an error of one does not keep the others from running."""
     began, path = time.monotonic(), out / "gpu.json"
-    out.mkdir(parents=True, exist_ok=True)
+    require_writable(path, results / path.name)
     state = json.loads(path.read_text()) if path.is_file() else {}
     for step in plan:
         left = limit - (time.monotonic() - began)

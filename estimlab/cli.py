@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,7 +20,7 @@ from rich.console import Console
 from rich.text import Text
 from typer.core import TyperCommand
 
-from estimlab.errors import EstimlabError
+from estimlab.errors import EstimlabError, Terminated
 from estimlab.progress import track
 from estimlab.terminal import print_frames, print_lines, print_table, say, short, shown, status
 
@@ -36,10 +38,11 @@ SmokeOption = Annotated[bool, typer.Option("--smoke", help="The small version: s
 
 @contextmanager
 def _reported(debug: bool = False, code: int = 2) -> Iterator[None]:
-    """Errors for the user become one red paragraph and an exit code; Ctrl-C a sentence and 130."""
+    """Errors for the user become one red paragraph and an exit code; Ctrl-C a sentence and 130, SIGTERM 143."""
     stderr = Console(stderr=True)
     try:
-        yield
+        with _terminable():
+            yield
     except EstimlabError as error:
         if debug:
             raise
@@ -47,7 +50,25 @@ def _reported(debug: bool = False, code: int = 2) -> Iterator[None]:
         raise typer.Exit(code) from None
     except KeyboardInterrupt as interrupt:
         stderr.print(Text(str(interrupt) or "Interrupted."), soft_wrap=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(143 if isinstance(interrupt, Terminated) else 130) from None
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does; where the parent ignores SIGINT (nohup, &) it is the only way."""
+
+    def terminate(number: int, frame: Any) -> None:
+        raise Terminated
+
+    before = signal.getsignal(signal.SIGTERM)
+    if before is not signal.SIG_DFL or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @app.command()
@@ -55,13 +76,19 @@ def run(
     study: Annotated[str, typer.Argument(help="Name of a study (estimlab list studies), or path of a .py file.")],
     smoke: SmokeOption = False,
     workers: Annotated[int | None, typer.Option(help="Worker processes; one per core by default, 0: none.")] = None,
-    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, as tcp://a:8786.")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler that you trust, as tcp://a:8786 or tls://a:8786.")
+    ] = None,
+    tls_ca: Annotated[Path | None, typer.Option(help="Of a scheduler with TLS: the authority's certificate.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="Our certificate.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key.")] = None,
     rows: Annotated[int, typer.Option(min=0, help="Rows of the table to print where the study has no summary.")] = 20,
     answer_only: Annotated[bool, typer.Option("--answer-only", help="Only renew the answer beside the table.")] = False,
     debug: DebugOption = False,
 ) -> None:
     """Compute the cells of a study that are not finished yet, and write its table."""
     with _reported(debug), ExitStack() as stack:
+        from estimlab.results.cluster import Tls, cluster
         from estimlab.results.progress import for_terminal
         from estimlab.results.runner import run_study
         from estimlab.results.study import load_study
@@ -73,30 +100,21 @@ def run(
             sidecar = rewrite_answer(loaded.table_path(smoke), loaded.study.question, found.text, found.rests_on)
             say(f"provenance  {short(sidecar)}")
             return
-        executor = stack.enter_context(_cluster(scheduler)) if scheduler else None
+        tls = Tls(tls_ca, tls_cert, tls_key)
+        if tls.ca and not scheduler:
+            raise EstimlabError("--tls-ca, --tls-cert and --tls-key belong to --scheduler tls://HOST:PORT.")
+        executor = stack.enter_context(cluster(scheduler, tls)) if scheduler else None
         report = run_study(loaded, smoke=smoke, workers=workers, executor=executor, progress=for_terminal())
         summary = getattr(loaded.module, "summary", None)
         print_frames(summary(report.table) if summary else report.table.head(rows))
         more = len(report.table) - rows
         if more > 0 and not summary:
             say(f"... and {more} more rows")
-        computed = f"{report.computed} computed now, {report.cells - report.computed} before"
+        before = report.cells - report.computed - report.shared
+        meanwhile = f"{report.shared} meanwhile by another run, " if report.shared else ""
+        computed = f"{report.computed} computed now, {meanwhile}{before} before"
         say(f"cells       {report.cells} ({computed}), {report.elapsed:.1f} s")
         say(f"table       {short(report.table_path)}\nprovenance  {short(report.provenance_path)}")
-
-
-@contextmanager
-def _cluster(address: str) -> Iterator[Any]:
-    try:
-        import distributed
-    except ImportError as error:
-        raise EstimlabError("--scheduler needs Dask: install it with pip install 'estimlab[cluster]'.") from error
-    try:
-        client = distributed.Client(address)
-    except (OSError, ValueError) as error:
-        raise EstimlabError(f"No Dask scheduler answers at {address!r} ({error}). Check the address.") from error
-    with client:
-        yield client.get_executor()
 
 
 @app.command()
@@ -141,11 +159,13 @@ def _figure_studies() -> list[Path]:
 
 def _draw(study: Path, smoke: bool) -> None:
     from estimlab.results.caption import write_caption
+    from estimlab.results.files import require_writable
     from estimlab.results.plotting import draw_figure
     from estimlab.results.study import table_path
 
     folder, table = study.parent.parent / "figures", table_path(study, smoke)
     out = folder / "out" / ("smoke" if smoke else "")
+    require_writable(*(out / f"{study.stem}.{ending}" for ending in ("pdf", "png", "md")))
     written = draw_figure(study.stem, table, out, folder)
     for path in [*written, write_caption(table, out / f"{study.stem}.md")]:
         say(short(path))

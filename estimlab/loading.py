@@ -73,7 +73,15 @@ def _find(target: str) -> Any:
     what = f"{module_name} has no {name!r}." if found is None else f"{name} of {module_name} is not an estimator."
     ours = f"It defines the estimators {', '.join(defined)}." if defined else "It defines no estimator:"
     how = "" if defined else " derive a class from el.HardForward, or from el.Estimator."
-    raise EstimlabError(f"{what}{closest(name, defined)} {ours}{how}")
+    raise EstimlabError(f"{what}{closest(name, defined)} {ours}{how}{_hidden(module_name, module, name)}")
+
+
+def _hidden(module_name: str, module: ModuleType, name: str) -> str:
+    """A file of this folder that an installed module of the same name hides."""
+    file = Path(f"{module_name.replace('.', '/')}.py")
+    if _is_path(module_name) or not file.is_file() or Path(getattr(module, "__file__", None) or "") == file.resolve():
+        return ""
+    return f" An installed module of this name hides the file {file} of this folder: write {file}:{name} for that."
 
 
 def _defines(module: ModuleType, value: Any) -> bool:
@@ -98,7 +106,8 @@ def _is_path(name: str) -> bool:
 
 
 def _from_module(name: str) -> ModuleType:
-    sys.path.insert(0, str(Path.cwd()))
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # behind what is installed, which a file of this folder must not replace
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

@@ -14,6 +14,7 @@ from estimlab.measurement.exact import exact_moments
 from estimlab.measurement.measurement import Measurement
 from estimlab.measurement.monte_carlo import measure
 from estimlab.results.export import with_error
+from estimlab.results.files import require_writable
 from estimlab.results.plotting import draw_figure
 from estimlab.results.provenance import command, environment
 from estimlab.results.study import Cell, find_study, table_path
@@ -106,11 +107,12 @@ def scoreboard(estimator: Estimator, out: str | Path = "scoreboard") -> list[Pat
     study = find_study("scoreboard")
     catalogued = table_path(study, smoke=False)
     known = read_table(catalogued).astype(object)
+    table = Path(out) / f"{estimator.name}.csv"
+    require_writable(table, *(table.with_suffix(f".{ending}") for ending in ("json", "pdf", "png")))
     newcomers = [{**row, "newcomer": True} for row in _rows(estimator)]
     records = known.where(known.notna(), None).to_dict("records")
     others = [{str(key): value for key, value in row.items()} for row in records if row["estimator"] != estimator.name]
     record = {**read_provenance(catalogued), **environment(), "command": command(), "newcomer": repr(estimator)}
-    table = Path(out) / f"{estimator.name}.csv"
     sidecar = write_table(table_frame([*others, *newcomers]), table, record)
     drawn = draw_figure("scoreboard", table, out, study.parent.parent / "figures")
     return [

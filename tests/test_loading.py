@@ -123,3 +123,14 @@ def test_nothing_checked_is_an_exit_code_of_its_own(folder):
     )
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.startswith("There is no file mien.py.")
+
+
+@pytest.mark.parametrize("name", ["colorsys", "xdist"])
+def test_a_file_of_the_folder_does_not_replace_what_is_installed(folder, monkeypatch, name):
+    """Neither a module of the standard library nor a package."""
+    (folder / f"{name}.py").write_text("hidden = True")
+    for loaded in [known for known in sys.modules if known.partition(".")[0] == name]:
+        monkeypatch.delitem(sys.modules, loaded)
+    with pytest.raises(el.EstimlabError, match=rf"An installed module .* hides the file {name}\.py.*{name}\.py:Mine"):
+        build_estimator(f"{name}:Mine", [])
+    assert not hasattr(sys.modules[name], "hidden")

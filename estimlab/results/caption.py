@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from estimlab.results.columns import COLUMNS, FIELDS
+from estimlab.results.files import replace_file
 from estimlab.results.table import provenance_path, read_provenance, read_table
 
 
@@ -20,8 +21,7 @@ def write_caption(table_path: str | Path, path: str | Path) -> Path:
         EstimlabError: a missing table, or one that is not the one the sidecar describes.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(caption(table_path))
+    replace_file(path, caption(table_path).encode())
     return path
 
 

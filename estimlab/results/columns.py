@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from estimlab.errors import EstimlabError, closest
 
@@ -236,3 +237,14 @@ def describe(name: str, extra: Iterable[Column] = (), fields: Collection[str] = 
             "estimlab/results/columns.py."
         )
     return known[name]
+
+
+def require_defined(rows: Iterable[dict[str, Any]], extra: Iterable[Column] = ()) -> None:
+    """Every column and every statistic of these rows is defined; errors as in ``describe``."""
+    names: dict[str, None] = {}
+    for row in rows:
+        names |= dict.fromkeys(row)
+        if isinstance(statistic := row.get("statistic"), str):
+            names[statistic] = None
+    for name in names:
+        describe(name, extra)

@@ -17,6 +17,17 @@ if TYPE_CHECKING:
 
 FORMATS = ("latex", "markdown", "csv")
 _VALUES = ["statistic", "value", "stderr"]
+_LATEX = str.maketrans(
+    {character: f"\\{character}" for character in "&%$#_{}"}
+    | {
+        "\\": r"\textbackslash{}",
+        "^": r"\textasciicircum{}",
+        "~": r"\textasciitilde{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+    }
+)
 
 
 def export_table(path: str | Path, style: str, columns: Sequence[str] = (), where: Sequence[str] = ()) -> str:
@@ -140,7 +151,8 @@ def _latex(wide: pandas.DataFrame) -> str:
 
 
 def _escaped(text: str) -> str:
-    return re.sub(r"[&%$#_{}]", r"\\\g<0>", text.replace("\\", r"\textbackslash "))
+    """Every character that LaTeX would take for a command, or set as another one."""
+    return " ".join(text.split()).translate(_LATEX)
 
 
 def _markdown(wide: pandas.DataFrame) -> str:
@@ -151,4 +163,5 @@ def _markdown(wide: pandas.DataFrame) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", r"\|").replace("_", r"\_").replace("*", r"\*")
+    """Every character that Markdown or GitHub would take for markup."""
+    return re.sub(r"[\\`*_\[\]<>|~$&]", r"\\\g<0>", " ".join(text.split()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.legend import Legend
 
 from estimlab.errors import EstimlabError, closest
+from estimlab.results.files import replace_file
 from estimlab.results.table import read_table
 
 COLUMN_WIDTH = 3.35
@@ -106,12 +108,15 @@ def style() -> Iterator[None]:
 def save(figure: Figure, stem: str | Path) -> list[Path]:
     """Write ``stem.pdf`` and ``stem.png``; equal figures give equal bytes. Returns the two paths."""
     stem = Path(stem)
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    paths = [stem.with_name(f"{stem.name}.{ending}") for ending in ("pdf", "png")]
+    written = []
     with style():
-        figure.savefig(paths[0], metadata={"CreationDate": None})
-        figure.savefig(paths[1])
-    return paths
+        for ending, metadata in (("pdf", {"CreationDate": None}), ("png", None)):
+            content = io.BytesIO()
+            figure.savefig(content, format=ending, metadata=metadata)
+            path = stem.with_name(f"{stem.name}.{ending}")
+            replace_file(path, content.getvalue())
+            written.append(path)
+    return written
 
 
 def appearance(estimator: str, parameters: str = "") -> dict[str, str]:

@@ -27,6 +27,9 @@ class Progress:
     def running(self, titles: Sequence[str]) -> None:
         """These cells are being computed."""
 
+    def note(self, text: str) -> None:
+        """Something that the user should know, before the run begins."""
+
     def advance(self) -> None:
         """One more cell is finished."""
 
@@ -49,6 +52,10 @@ class Bar(Progress):
             TextColumn("[dim]{task.fields[current]}"),
             console=console,
         )
+
+    def note(self, text: str) -> None:
+        """A line above the bar."""
+        self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def start(self, study: str, total: int, finished: int) -> None:
         """Draw the bar."""
@@ -81,6 +88,10 @@ class Lines(Progress):
         self._study, self._total, self._finished = study, total, finished
         self._began = self._said = time.monotonic()
         self._say(f"{finished} of {total} cells were finished before")
+
+    def note(self, text: str) -> None:
+        """A line of its own."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def advance(self) -> None:
         """Say it if it is the last cell or if enough time has passed."""

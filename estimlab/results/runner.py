@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import pickle
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from estimlab.errors import EstimlabError
 from estimlab.results import worker
+from estimlab.results.claims import BEAT, Claims
+from estimlab.results.columns import require_defined
+from estimlab.results.files import require_writable
 from estimlab.results.former import former_key
+from estimlab.results.pool import local_pool, worker_count
 from estimlab.results.progress import Progress
-from estimlab.results.provenance import THREAD_VARIABLES, git_state
+from estimlab.results.provenance import git_state
 from estimlab.results.store import Store
 from estimlab.results.study import Cell, LoadedStudy
 
 if TYPE_CHECKING:
     import pandas
+
+
+LOOK = 0.5
+"""Seconds between two looks at what other runs have done."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class RunReport:
         store_path: the store of finished cells.
         cells: number of cells of the study.
         computed: number of cells that this run computed.
+        shared: number of cells that another run computed meanwhile.
         elapsed: seconds.
     """
 
@@ -47,6 +53,7 @@ class RunReport:
     store_path: Path
     cells: int
     computed: int
+    shared: int
     elapsed: float
 
 
@@ -59,7 +66,7 @@ def run_study(
     store: str | Path | None = None,
     progress: Progress | None = None,
 ) -> RunReport:
-    """Compute what is missing and write the table.
+    """Compute what is missing and write the table. Two runs of a study at once share its cells.
 
     Args:
         loaded: the study, from ``load_study``.
@@ -73,26 +80,34 @@ def run_study(
     Raises:
         EstimlabError: a cell failed (the others finish first), a store or table that cannot be written, a column that
             is not defined.
-        KeyboardInterrupt: after Ctrl-C, with a message; finished cells are kept.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM, with a message; finished cells are kept.
     """
     began, state = time.monotonic(), git_state(loaded.path.parent)
     cells = loaded.study.chosen(smoke)
     place = Path(store) if store is not None else loaded.store_path(smoke)
-    count = _worker_count(workers)
+    count = worker_count(workers)
+    told = progress or Progress()
+    table = loaded.table_path(smoke)
+    require_writable(table, table.with_suffix(".json"))
     with Store.open(place) as kept:
-        kept.claim_for(loaded.name)
+        if kept.notice:
+            told.note(kept.notice)
+        kept.serve(loaded.name)
         missing = _missing(cells, kept)
-        work = _Work(loaded, len(cells), missing, kept, state, progress or Progress())
+        for cell in cells:
+            require_defined(kept.rows(cell.key) or [], loaded.study.columns)
+        work = _Work(loaded, len(cells), missing, kept, state, told)
         if missing and executor is not None:
             work.run(nullcontext(executor), at_once=len(missing))
         elif missing:
-            work.run(_local_pool(min(count, len(missing))), at_once=max(count, 1))
+            work.run(local_pool(min(count, len(missing))), at_once=max(count, 1))
         rows = [row for cell in cells for row in kept.rows(cell.key) or []]
         infos = [kept.info(cell.key) or {} for cell in cells]
     if loaded.study.derived is not None:
         rows += loaded.study.derived(rows)
     written = _write(loaded, smoke, rows, infos, began, state)
-    return RunReport(*written, place, len(cells), len(missing), time.monotonic() - began)
+    shared = len(missing) - work.computed
+    return RunReport(*written, place, len(cells), work.computed, shared, time.monotonic() - began)
 
 
 def _missing(cells: Sequence[Cell], store: Store) -> list[Cell]:
@@ -105,65 +120,94 @@ def _missing(cells: Sequence[Cell], store: Store) -> list[Cell]:
     return [cell for cell in missing if cell.key not in renamed.values()]
 
 
-@dataclass(frozen=True)
 class _Work:
-    """The cells of one run that are still to be computed."""
+    """The cells of one run that are still to be computed, shared with other runs of the same study."""
 
-    loaded: LoadedStudy
-    total: int
-    missing: list[Cell]
-    store: Store
-    state: dict[str, Any]
-    progress: Progress
+    def __init__(
+        self, loaded: LoadedStudy, total: int, missing: list[Cell], store: Store, state: dict[str, Any], told: Progress
+    ) -> None:
+        self.loaded, self.store, self.state, self.progress = loaded, store, state, told
+        self.total, self.finished, self.computed = total, total - len(missing), 0
+        self.waiting = {cell.key: cell for cell in missing}
+        self.pickled = {cell.key: _pickled(cell) for cell in missing}
+        self.failed: list[tuple[Cell, worker.Outcome]] = []
+        self.undefined: EstimlabError | None = None
 
     def run(self, pool: AbstractContextManager[Executor], at_once: int) -> None:
         """Compute and keep every missing cell; raise at the end if some failed."""
-        before = self.total - len(self.missing)
-        tasks = deque((cell, _pickled(cell)) for cell in self.missing)
-        kept, failed = 0, []
-        self.progress.start(self.loaded.name, self.total, before)
+        self.progress.start(self.loaded.name, self.total, self.finished)
+        claims = Claims(self.store)
         try:
             with pool as executor:
-                for cell, outcome in self._outcomes(executor, tasks, at_once):
-                    if outcome.error:
-                        failed.append((cell, outcome))
-                        continue
-                    self.store.save(cell.key, repr(cell), outcome.rows, {**outcome.info, **self.state})
-                    kept += 1
-                    self.progress.advance()
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"Interrupted. {self._so_far(before + kept)}") from None
+                for cell, outcome in self._outcomes(executor, claims, at_once):
+                    self._keep(cell, outcome, claims)
+        except KeyboardInterrupt as interrupt:
+            raise type(interrupt)(f"Interrupted. {self._so_far()}") from None
         except BrokenProcessPool as error:
             raise EstimlabError(
                 "A worker process died; the system kills processes when memory runs out. "
-                f"{self._so_far(before + kept)} Fewer workers (--workers) need less memory."
+                f"{self._so_far()} Fewer workers (--workers) need less memory."
             ) from error
         finally:
             self.progress.stop()
-        if failed:
-            raise _failure(failed, self._so_far(before + kept))
+            claims.close()
+        if self.failed:
+            raise _failure(self.failed, self._so_far())
+        if self.undefined is not None:
+            raise EstimlabError(f"{self.undefined} {self._so_far()}")
 
-    def _outcomes(
-        self, executor: Executor, waiting: deque[tuple[Cell, bytes]], at_once: int
-    ) -> Iterator[tuple[Cell, worker.Outcome]]:
+    def _outcomes(self, executor: Executor, claims: Claims, at_once: int) -> Iterator[tuple[Cell, worker.Outcome]]:
         """Outcomes as they come. No more cells are submitted than run, so that the titles shown are those that run."""
         running: dict[Future, Cell] = {}
         try:
-            while waiting or running:
-                while waiting and len(running) < at_once:
-                    cell, pickled = waiting.popleft()
+            while self.waiting or running:
+                self._pass_over_finished()
+                for key in claims.take(self.waiting, at_once - len(running)) if self.waiting else ():
+                    cell = self.waiting.pop(key)
                     self.progress.running([*(one.title for one in running.values()), cell.title])
-                    running[executor.submit(worker.compute, str(self.loaded.path), pickled)] = cell
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
+                    running[executor.submit(worker.compute, str(self.loaded.path), self.pickled[key])] = cell
+                for future in self._done(running, at_once):
                     yield running.pop(future), _result(future)
+                claims.beat()
         finally:
             for future in running:
                 future.cancel()
 
-    def _so_far(self, finished: int) -> str:
+    def _done(self, running: dict[Future, Cell], at_once: int) -> set[Future]:
+        """What is done, after a while at most: to give signs of life, and to see what other runs have done."""
+        others = bool(self.waiting) and len(running) < at_once
+        if running:
+            return wait(running, timeout=LOOK if others else BEAT, return_when=FIRST_COMPLETED).done
+        if others:
+            self.progress.running([f"{len(self.waiting)} cells in another run"])
+            time.sleep(LOOK)
+        return set()
+
+    def _pass_over_finished(self) -> None:
+        """Cells that another run has finished meanwhile."""
+        for key in self.waiting.keys() & self.store.finished():
+            del self.waiting[key]
+            self.finished += 1
+            self.progress.advance()
+
+    def _keep(self, cell: Cell, outcome: worker.Outcome, claims: Claims) -> None:
+        if outcome.error:
+            self.failed.append((cell, outcome))
+            claims.release(cell.key)
+            return
+        self.store.save(cell.key, repr(cell), outcome.rows, {**outcome.info, **self.state})
+        self.finished += 1
+        self.computed += 1
+        self.progress.advance()
+        try:
+            require_defined(outcome.rows, self.loaded.study.columns)
+        except EstimlabError as error:  # what runs is kept, nothing more is begun
+            self.undefined = error
+            self.waiting.clear()
+
+    def _so_far(self) -> str:
         return (
-            f"{finished} of {self.total} cells are finished and kept in {self.store.path}; "
+            f"{self.finished} of {self.total} cells are finished and kept in {self.store.path}; "
             "the same command continues with the others."
         )
 
@@ -196,55 +240,6 @@ def _pickled(cell: Cell) -> bytes:
             f"{cell.title} cannot be sent to a worker process ({error}). "
             "Define its class, and those of its fields, at the top level of a module."
         ) from error
-
-
-def _worker_count(workers: int | None) -> int:
-    if workers is None:
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if workers < 0:
-        raise EstimlabError(f"workers={workers}: give the number of worker processes, or 0 to stay in this process.")
-    return workers
-
-
-@contextmanager
-def _local_pool(workers: int) -> Iterator[Executor]:
-    """Worker processes of one thread each, which end with this process however it ends; 0: this process itself."""
-    if workers == 0:
-        yield _Inline()
-        return
-    context = multiprocessing.get_context("spawn")
-    reader, writer = context.Pipe(duplex=False)
-    with reader, writer, _single_threaded():
-        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=worker.start, initargs=(reader,))
-        try:
-            yield pool
-        except BaseException:
-            writer.close()  # the workers see it and exit: nobody wants to wait for results that would be thrown away
-            raise
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-class _Inline(Executor):
-    """Computes a task when it is submitted."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
-        """The finished result."""
-        future: Future = Future()
-        future.set_result(fn(*args, **kwargs))
-        return future
-
-
-@contextmanager
-def _single_threaded() -> Iterator[None]:
-    """Environment for new processes: sums split over threads differ in the last digits between machines and loads."""
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
 def _write(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,22 +14,17 @@ from types import TracebackType
 from typing import Any
 
 from estimlab.errors import EstimlabError
+from estimlab.results.salvage import set_aside, whole_records
+from estimlab.results.sqlite_file import ADVICE, DamagedError, explained, require_sqlite
 
 SCHEMA = 2
 APPLICATION = 0x6573746C  # "estl": tells an estimlab store from any other SQLite file
-_MAGIC = b"SQLite format 3\0"
 _CELLS = "CREATE TABLE cells (key TEXT PRIMARY KEY, cell TEXT, rows TEXT, info TEXT, sha256 TEXT) WITHOUT ROWID"
 _STUDY = "CREATE TABLE study (name TEXT)"
-_ADVICE = {
-    "SQLITE_FULL": "The disk is full. Free some space and run the same command again; finished cells are kept",
-    "SQLITE_READONLY": "It cannot be written. Check the permissions of the file and of its folder",
-    "SQLITE_CANTOPEN": "It cannot be opened. Check that its folder exists and that you may write there",
-    "SQLITE_BUSY": "It is locked by another process. Wait for the other run of this study to end, or stop it",
-    "SQLITE_LOCKED": "It is locked by another process. Wait for the other run of this study to end, or stop it",
-    "SQLITE_CORRUPT": "It is damaged. Restore it from a backup, or delete it to compute its cells again",
-    "SQLITE_NOTADB": "It is not a SQLite file. Move it away, or delete it to compute its cells again",
-    "SQLITE_IOERR": "The disk reports an error. Check its free space and its health",
-}
+_CLAIMS = (  # see claims.py
+    "CREATE TABLE IF NOT EXISTS runs (run TEXT PRIMARY KEY, machine TEXT, process INTEGER, started TEXT, beat INTEGER)",
+    "CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, run TEXT)",
+)
 
 
 class Store:
@@ -35,24 +32,37 @@ class Store:
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
+        self.notice = ""
         self._connection = connection
 
     @classmethod
     def open(cls, path: str | Path, timeout: float = 30.0) -> Store:
         """Open or create a store, and make sure that it can be read and written before any long work starts.
 
-        A store of the first format, without checksums, is migrated in one transaction.
+        A store of the first format, without checksums, is migrated in one transaction. Of a damaged store the cells
+        that are whole are taken over into a new one, the damaged file is kept beside it, and ``notice`` says so.
 
         Args:
             path: the file; its folder is created.
             timeout: seconds to wait for another process that is writing.
 
         Raises:
-            EstimlabError: a foreign, damaged, locked or unwritable file, a full disk, another schema.
+            EstimlabError: a foreign, locked or unwritable file, a full disk, another schema, or damage that leaves no
+                cell whole.
         """
         path = Path(path)
-        _require_sqlite(path)
-        with _explained(path):
+        try:
+            return cls._opened(path, timeout)
+        except DamagedError as damage:
+            notice = _salvaged(path, damage)
+        store = cls._opened(path, timeout)
+        store.notice = notice
+        return store
+
+    @classmethod
+    def _opened(cls, path: Path, timeout: float = 30.0) -> Store:
+        require_sqlite(path)
+        with explained(path):
             connection = sqlite3.connect(path, timeout=timeout, isolation_level=None)
             store = cls(path, connection)
             try:
@@ -78,29 +88,30 @@ class Store:
 
     def finished(self) -> set[str]:
         """Keys of all finished cells."""
-        with _explained(self.path):
+        with explained(self.path):
             return {key for (key,) in self._connection.execute("SELECT key FROM cells")}
 
     def save(self, key: str, cell: str, rows: list[dict[str, Any]], info: dict[str, Any]) -> None:
-        """Keep a finished cell; when this returns, it survives a crash of the machine."""
-        with self._transaction() as connection:
+        """Keep a finished cell and end its claim; when this returns, it survives a crash of the machine."""
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM claims WHERE key = ?", (key,))
             _insert(connection, (key, cell, _dump(rows), json.dumps(info)))
 
     def rename(self, new_keys: Mapping[str, str]) -> None:
         """Give cells, by their keys, other keys; those that are not there are passed over."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             for old, new in new_keys.items():
                 if (found := self._read(old)) is not None:
                     connection.execute("DELETE FROM cells WHERE key = ?", (old,))
                     _insert(connection, (new, found["cell"], found["rows"], found["info"]))
 
-    def claim_for(self, study: str) -> None:
+    def serve(self, study: str) -> None:
         """Make this the store of a study: another one may give its classes the same names.
 
         Raises:
             EstimlabError: it is the store of another study.
         """
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             (owner,) = connection.execute("SELECT name FROM study").fetchone() or (None,)
             if owner is None:
                 connection.execute("INSERT INTO study VALUES (?)", (study,))
@@ -121,23 +132,27 @@ class Store:
         self.close()
 
     def _prepare(self) -> None:
+        self._connection.text_factory = _text
         self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute("PRAGMA secure_delete = ON")  # no stale copy of a cell lies in unused space
         # Written at every opening: a folder in which nothing can be written shows itself now, not after an hour.
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             schema = self._schema()
             if schema < SCHEMA:
                 _create(connection, former=schema == 1)
+            for statement in _CLAIMS:
+                connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION}")
             connection.execute(f"PRAGMA user_version = {SCHEMA}")
         self._require_whole()
 
     def _schema(self) -> int:
         """0: a new file."""
-        if self._pragma("schema_version") == 0:  # nothing was ever created in it
+        (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if tables == 0 and self._pragma("schema_version") == 0:  # nothing was ever created in it
             return 0
         if self._pragma("application_id") != APPLICATION:
-            raise EstimlabError(
+            raise DamagedError(
                 f"{self.path} is a SQLite file of another program, not an estimlab store. "
                 "Move it away or choose another place for the store."
             )
@@ -154,20 +169,20 @@ class Store:
     def _require_whole(self) -> None:
         for found in self._connection.execute("SELECT * FROM cells"):
             self._require_unchanged(found)
+        self._connection.execute("SELECT name FROM study").fetchall()
 
     def _require_unchanged(self, found: tuple[str, ...]) -> None:
-        *content, sha256 = found
-        if checksum(content) != sha256:
-            raise self._damaged(f"the checksum of {content[1]} does not fit")
+        if not is_whole(found):
+            raise self._damaged(f"the checksum of {found[1]} does not fit")
 
-    def _damaged(self, what: str) -> EstimlabError:
-        return EstimlabError(f"The store {self.path}: {_ADVICE['SQLITE_CORRUPT']} ({what}).")
+    def _damaged(self, what: str) -> DamagedError:
+        return DamagedError(f"The store {self.path}: {ADVICE['SQLITE_CORRUPT']} ({what}).")
 
     def _pragma(self, name: str) -> Any:
         return self._connection.execute(f"PRAGMA {name}").fetchone()[0]
 
     def _read(self, key: str) -> dict[str, str] | None:
-        with _explained(self.path):
+        with explained(self.path):
             found = self._connection.execute("SELECT * FROM cells WHERE key = ?", (key,)).fetchone()
         if found is None:
             return None
@@ -175,8 +190,9 @@ class Store:
         return dict(zip(("key", "cell", "rows", "info"), found, strict=False))
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with _explained(self.path):
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Statements that happen all or not at all."""
+        with explained(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -189,6 +205,11 @@ class Store:
 def checksum(content: Iterable[str]) -> str:
     """SHA-256 of the texts of a stored cell: key, cell, rows, info."""
     return hashlib.sha256(json.dumps(list(content)).encode()).hexdigest()
+
+
+def is_whole(record: tuple[str, ...]) -> bool:
+    """Whether the five texts of a stored cell are those that were saved."""
+    return len(record) == 5 and checksum(record[:4]) == record[4]
 
 
 def _create(connection: sqlite3.Connection, former: bool) -> None:
@@ -213,28 +234,27 @@ def _dump(rows: list[dict[str, Any]]) -> str:
     return json.dumps(plain)
 
 
-def _require_sqlite(path: Path) -> None:
-    """The folder exists afterwards; a file, if there is one, starts like a SQLite file or is empty."""
+def _text(stored: bytes) -> str:
+    """A damaged text must reach its checksum."""
+    return stored.decode(errors="surrogateescape")
+
+
+def _salvaged(path: Path, damage: DamagedError) -> str:
+    """Put the whole cells of a damaged store into a new one in its place; what to tell the user."""
+    records = whole_records(path.read_bytes(), is_whole)
+    if not records:
+        raise damage
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        head = _head(path) if path.exists() else b""
+        with Store._opened(fresh) as store, store.transaction() as connection:
+            connection.executemany("INSERT OR REPLACE INTO cells VALUES (?, ?, ?, ?, ?)", records)
+        aside = set_aside(path)
+        os.replace(fresh, path)
     except OSError as error:
-        raise EstimlabError(f"The store {path} cannot be used: {error}. Check the path and its permissions.") from error
-    if head and head != _MAGIC:
-        raise EstimlabError(f"{path}: {_ADVICE['SQLITE_NOTADB']}.")
-
-
-def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(len(_MAGIC))
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Say what to do where SQLite fails."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        name = getattr(error, "sqlite_errorname", "")
-        advice = next((text for start, text in _ADVICE.items() if name.startswith(start)), "SQLite failed")
-        raise EstimlabError(f"The store {path}: {advice} (SQLite says: {error}).") from error
+        raise EstimlabError(f"{damage} Its {len(records)} whole cells cannot be saved: {error}.") from damage
+    finally:
+        fresh.unlink(missing_ok=True)
+    return (
+        f"The store {path} was damaged. {len(records)} whole cells were taken over into a new store; what is missing "
+        f"is computed again. The damaged file is kept as {aside.name}."
+    )

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import hashlib
 import io
 import json
 import math
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import pandas
 
 from estimlab.errors import EstimlabError
 from estimlab.results.columns import field_columns
+from estimlab.results.files import replace_file
 from estimlab.results.provenance import provenance
 
 __all__ = [
@@ -173,23 +172,3 @@ def _command(path: Path, record: dict[str, Any]) -> str:
 
 def _write_json(path: Path, record: dict[str, Any]) -> None:
     replace_file(path, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Write beside the file, then rename: a reader sees the old bytes or the new ones, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise EstimlabError(
-            f"{path} cannot be written: {error}. Free space or correct the permissions, then run the same command "
-            "again; finished cells are kept."
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()

@@ -30,13 +30,14 @@ class Outcome:
 
 
 def start(parent: Connection) -> None:
-    """Prepare a worker: it leaves Ctrl-C to its parent, and dies with it.
+    """Prepare a worker: it leaves Ctrl-C and SIGTERM to its parent, and dies with it.
 
     Args:
         parent: reading end of a pipe into which nobody ever writes. The system closes the other end when the parent
             dies, also by kill -9; the parent closes it when it gives up.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # schedulers send it to all processes of a job at once
     threading.Thread(target=_exit_after, args=(parent,), daemon=True).start()
 
 

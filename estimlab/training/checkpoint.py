@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from estimlab.errors import EstimlabError
+
+_DAMAGE = (pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -41,9 +45,10 @@ def load_checkpoint(path: Path, keys: tuple[str, ...], device: torch.device) -> 
         EstimlabError: a corrupt file, or one of another run.
     """
     try:
+        _require_whole(path)
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
         found = state["key"]
-    except (OSError, RuntimeError, LookupError, EOFError, ValueError, TypeError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, LookupError, EOFError, ValueError, TypeError, *_DAMAGE) as error:
         raise EstimlabError(
             f"The checkpoint {path} cannot be read ({type(error).__name__}). Delete it and start again."
         ) from error
@@ -53,3 +58,10 @@ def load_checkpoint(path: Path, keys: tuple[str, ...], device: torch.device) -> 
             "another folder with --out."
         )
     return state
+
+
+def _require_whole(path: Path) -> None:
+    """Torch writes checksums into the archive and does not look at them."""
+    with zipfile.ZipFile(path) as archive:
+        if (damaged := archive.testzip()) is not None:
+            raise ValueError(f"the checksum of {damaged} does not fit")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from estimlab.errors import EstimlabError
+from estimlab.results.files import require_writable
 from estimlab.training.checkpoint import load_checkpoint, save_checkpoint
 from estimlab.training.configuration import Configuration, Execution
 from estimlab.training.data import Dataset
@@ -20,7 +21,7 @@ from estimlab.training.diagnostics import culprit, diagnose
 from estimlab.training.distributed import World, choose_device, joined
 from estimlab.training.evaluation import Accuracy, Mode, accuracy
 from estimlab.training.noise import row_keys
-from estimlab.training.record import Record
+from estimlab.training.record import CHECKPOINT, Record
 from estimlab.training.report import Report
 from estimlab.training.trainee import Trainee
 
@@ -51,21 +52,39 @@ def train(
         EstimlabError: missing data, NaN in a layer, a folder of another run, a corrupt checkpoint.
     """
     execution = execution or Execution()
+    if out is not None:
+        require_writable(out / CHECKPOINT, out / "run.json")
     device = choose_device(execution.device)
     report = report or Report()
     with joined(device) as world, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         session = Session(configuration, execution, device, world, out)
         session.begin(resume)
-        with report.of(session):
-            began, last = time.monotonic(), execution.stop_after or configuration.recipe.epochs
-            while session.epoch < min(last, configuration.recipe.epochs):
-                session.run_epoch(report.step)
-                report.epoch(session.record.metrics[-1])
-                if execution.seconds is not None and time.monotonic() - began > execution.seconds:
-                    break
+        try:
+            _run(session, report)
+        except KeyboardInterrupt as interrupt:
+            raise type(interrupt)(_so_far(session)) from None
         if session.epoch == configuration.recipe.epochs:
             session.finish()
     return session
+
+
+def _run(session: Session, report: Report) -> None:
+    """Epochs until the last one, or until the execution says so."""
+    began, execution, recipe = time.monotonic(), session.execution, session.recipe
+    last = min(execution.stop_after or recipe.epochs, recipe.epochs)
+    with report.of(session):
+        while session.epoch < last:
+            session.run_epoch(report.step)
+            report.epoch(session.record.metrics[-1])
+            if execution.seconds is not None and time.monotonic() - began > execution.seconds:
+                break
+
+
+def _so_far(session: Session) -> str:
+    epochs = len(session.record.metrics)
+    if session.record.out is None or not epochs:
+        return "Interrupted. Nothing was kept."
+    return f"Interrupted. {epochs} epochs are kept in {session.record.out}; go on with --resume."
 
 
 class Session:

@@ -40,7 +40,11 @@ def start_cli() -> Callable[..., subprocess.Popen]:
     """Start the command line in a folder, in a process group of its own."""
 
     def start(home: Path, *arguments: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", "estimlab.cli", *arguments]
+        # A shell's background jobs ignore SIGINT, and so would everything that the tests start there.
+        heed = (
+            "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+        )
+        command = [sys.executable, "-c", heed, sys.executable, "-m", "estimlab.cli", *arguments]
         pipe = subprocess.PIPE
         return subprocess.Popen(
             command, cwd=home, env=environment(), stdout=pipe, stderr=pipe, text=True, start_new_session=True

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import estimlab
@@ -77,3 +81,29 @@ def ran(home: Path) -> list[tuple[int, int]]:
     path = home / "studies" / "ran"
     lines = path.read_text().splitlines() if path.exists() else []
     return [(int(number), int(process)) for number, process in map(str.split, lines)]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Until it happens, however slow the machine is; what never happens shows as a test that hangs."""
+    while not condition():
+        time.sleep(0.02)
+
+
+def is_gone(process: int) -> bool:
+    """No such process, or a dead one that nobody has asked about."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def finished(home: Path) -> int:
+    """Finished cells, seen while another process writes."""
+    path = home / "studies" / ".store" / "toy.sqlite"
+    if not path.exists() or path.stat().st_size == 0:
+        return 0
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=600)) as connection:
+        tables = "SELECT count(*) FROM sqlite_master WHERE name = 'cells'"
+        if connection.execute(tables).fetchone() == (0,):
+            return 0
+        return int(connection.execute("SELECT count(*) FROM cells").fetchone()[0])

@@ -48,6 +48,21 @@ def test_latex_is_booktabs_and_escapes_text_but_no_formula(table: Path) -> None:
     assert lines[-2:] == [r"\bottomrule", r"\end{tabular}"]
 
 
+ODD = "\\ & % $ # _ { } ^ ~ < > | * ` [ ] a\n\nb"
+
+
+def test_every_special_character_is_escaped(tmp_path: Path) -> None:
+    rows = [{"estimator": text, "statistic": "mse", "value": 1.0, "stderr": None} for text in (ODD, "plain")]
+    write_table(table_frame(rows), tmp_path / "toy.csv", {"columns": {}})
+    latex = export_table(tmp_path / "toy.csv", "latex").splitlines()
+    assert (
+        r"\textbackslash{} \& \% \$ \# \_ \{ \} \textasciicircum{} \textasciitilde{} \textless{} \textgreater{} "
+        r"\textbar{} * ` [ ] a b & 1 \\"
+    ) in latex
+    markdown = export_table(tmp_path / "toy.csv", "markdown").splitlines()
+    assert r"| \\ \& % \$ # \_ { } ^ \~ \< \> \| \* \` \[ \] a b | 1 |" in markdown
+
+
 def test_csv_keeps_every_digit(table: Path) -> None:
     text = export_table(table, "csv", ["layer", "value"], ["statistic=mse", "layer=0,1"])
     assert text == "layer,value\n1,1.234\n0,1.234\n"

@@ -5,14 +5,14 @@ import json
 import os
 import signal
 import subprocess
-import time
+import sys
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from results_toys import ran, seconds
+from results_toys import environment, finished, is_gone, ran, seconds, wait_for
 
 from estimlab.errors import EstimlabError
 from estimlab.results.progress import Progress
@@ -28,30 +28,6 @@ Write = Callable[..., Path]
 
 def table(home: Path) -> bytes:
     return (home / "studies" / "tables" / "toy.csv").read_bytes()
-
-
-def wait_for(condition: Callable[[], bool], limit: float = 100.0) -> None:
-    end = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
-
-
-def is_gone(process: int) -> bool:
-    """No such process, or a dead one that nobody has asked about."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-
-
-def finished(home: Path) -> int:
-    """Finished cells, seen while another process writes."""
-    path = home / "studies" / ".store" / "toy.sqlite"
-    if not path.exists() or path.stat().st_size == 0:
-        return 0
-    with Store.open(path) as store:
-        return len(store.finished())
 
 
 class Log(Progress):
@@ -159,9 +135,13 @@ def test_a_failing_cell_does_not_stop_the_others(write_study: Write, fault: str,
 
 def test_undefined_columns_lose_no_work(write_study: Write) -> None:
     home = write_study("Toy(1, fault='column'), Toy(2)")
-    with pytest.raises(EstimlabError, match=r"Unknown column or statistic 'valeu'\. Did you mean 'value'"):
+    unknown = r"Unknown column or statistic 'valeu'\. Did you mean 'value'"
+    with pytest.raises(EstimlabError, match=rf"{unknown}.* 1 of 2 cells are finished"):
         run_study(load_study(home / "studies/toy.py"), workers=0)
-    assert finished(home) == 2
+    assert [number for number, _ in ran(home)] == [1]  # nothing more is begun
+    with pytest.raises(EstimlabError, match=unknown):
+        run_study(load_study(home / "studies/toy.py"), workers=0)
+    assert len(ran(home)) == 1
 
 
 def test_a_dying_worker(write_study: Write) -> None:
@@ -242,14 +222,38 @@ def test_kill_in_the_middle(write_study: Write, cli: Cli, start_cli: Start) -> N
     assert len(read_table(killed / "studies/tables/toy.csv")) == 30
 
 
-def test_ctrl_c(write_study: Write, cli: Cli, start_cli: Start) -> None:
-    home = write_study(seconds(3, 0.0) + ", " + ", ".join(f"Toy({number}, 300.0)" for number in range(3, 6)))
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("to_all", [True, False])
+def test_ctrl_c_and_sigterm(write_study: Write, start_cli: Start, sent: int, code: int, to_all: bool) -> None:
+    home = write_study(seconds(3, 0.0) + ", " + ", ".join(f"Toy({number}, 1e6)" for number in range(3, 6)))
     process = start_cli(home, "run", "toy", "--workers", "2")
     wait_for(lambda: finished(home) == 3 and len(ran(home)) == 5)
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=100)  # it does not wait for the cells that run
-    assert process.returncode == 130
+    (os.killpg if to_all else os.kill)(process.pid, sent)
+    _, errors = process.communicate()  # it does not wait for the cells that run
+    assert process.returncode == code
     assert "Interrupted. 3 of 6 cells are finished" in errors
     assert "the same command continues" in errors
     assert "Traceback" not in errors
     wait_for(lambda: all(is_gone(worker) for _, worker in ran(home)))
+
+
+def test_a_signal_that_the_parent_ignores_stays_ignored(write_study: Write, cli: Cli) -> None:
+    """As under nohup, or in the background of a script."""
+    home = write_study("Toy(1)")
+    path = home / "studies/toy.py"
+    path.write_text(path.read_text().replace("time.sleep(", "os.killpg(0, 2); time.sleep("))
+    ignore = "import os, signal, sys; os.setpgid(0, 0); signal.signal(signal.SIGINT, signal.SIG_IGN); "
+    command = "os.execv(sys.executable, [sys.executable, '-m', 'estimlab.cli', 'run', 'toy', '--workers', '1'])"
+    done = subprocess.run([sys.executable, "-c", ignore + command], cwd=home, env=environment(), capture_output=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["tables", "tables/toy.csv/x", "tables/toy.json/x", ".store"])
+def test_what_cannot_be_written_is_known_before_work_begins(write_study: Write, name: str) -> None:
+    home = write_study("Toy(1)")
+    place = home / "studies" / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.touch()
+    with pytest.raises(EstimlabError, match=r"cannot be (written|used)|is a folder"):
+        run_study(load_study(home / "studies/toy.py"), workers=0)
+    assert ran(home) == []

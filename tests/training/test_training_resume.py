@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from training_toys import parameters, same, small, trained, without_times
 
 import estimlab as el
 from estimlab.results.former import former_key
-from estimlab.training.checkpoint import save_checkpoint
+from estimlab.training.checkpoint import load_checkpoint, save_checkpoint
 from estimlab.training.configuration import Execution
 from estimlab.training.record import read_run
 
@@ -111,3 +112,28 @@ def test_provenance_executes_nothing(text):
 
     with pytest.raises(el.EstimlabError, match="cannot be built again"):
         rebuild(text)
+
+
+def test_a_flipped_bit_in_a_checkpoint_is_refused_or_changes_nothing(tmp_path):
+    trained(out=tmp_path, execution=Execution(diagnose=False, stop_after=1))
+    path = tmp_path / "checkpoint.pt"
+    data = path.read_bytes()
+    right = torch.load(path, weights_only=True)
+    chosen, refused = random.Random(0), 0
+    for _ in range(200):
+        byte = chosen.randrange(len(data))
+        path.write_bytes(data[:byte] + bytes([data[byte] ^ 1 << chosen.randrange(8)]) + data[byte + 1 :])
+        try:
+            state = load_checkpoint(path, (right["key"],), torch.device("cpu"))
+        except el.EstimlabError:
+            refused += 1
+            continue
+        assert state["metrics"] == right["metrics"]
+        assert same(state["network"], right["network"])
+    assert refused > 100
+
+
+def test_training_is_begun_only_where_it_can_be_kept(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(el.EstimlabError, match=r"checkpoint\.pt cannot be written"):
+        trained(out=tmp_path / "file")

@@ -39,13 +39,16 @@ FASHION_MNIST = _idx(
         "t10k-labels-idx1-ubyte": "bb300cfdad3c16e7a12a480ee83cd310",
     },
     ("fashion_mnist", "FashionMNIST/raw"),
-    ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
+    (
+        "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",  # offers no https
+    ),
 )
 
 
 def _amat(split: str, sha256: str, rows: int) -> PublishedFile:
     name = f"binarized_mnist_{split}.amat"
-    sites = ("http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/",)
+    sites = ("https://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/",)
     return PublishedFile(
         name, ("binarized_mnist",), f"sha256:{sha256}", tuple(site + name for site in sites), rows * 784 * 2
     )
