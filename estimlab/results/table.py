@@ -98,7 +98,10 @@ def read_table(path: str | Path) -> pandas.DataFrame:
         )
     # Parsed here, as Python's float is exact, and as a parser that guesses takes the text "nan" or "None" for missing.
     header, *lines = csv.reader(io.StringIO(data.decode(), newline=""))
-    parse = [_PARSERS[record["columns"][name]["type"]] for name in header]
+    try:
+        parse = [_PARSERS[record["columns"][name]["type"]] for name in header]
+    except (KeyError, TypeError) as error:
+        raise _unusable(path, error) from error
     columns = zip(*lines, strict=True) if lines else ((),) * len(header)
     return pandas.DataFrame(
         {name: _series(list(map(read, texts))) for name, read, texts in zip(header, parse, columns, strict=True)}
@@ -160,10 +163,14 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
             raise KeyError("sha256, columns")
         return dict(record)
     except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise EstimlabError(
-            f"The table {path} has no usable provenance: {sidecar} ({type(error).__name__}: {error}). "
-            f"Write both again with `estimlab run {path.stem}`; finished cells are not repeated."
-        ) from error
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: Exception) -> EstimlabError:
+    return EstimlabError(
+        f"The table {path} has no usable provenance: {provenance_path(path)} ({type(error).__name__}: {error}). "
+        f"Write both again with `estimlab run {path.stem}`; finished cells are not repeated."
+    )
 
 
 def _command(path: Path, record: dict[str, Any]) -> str:
