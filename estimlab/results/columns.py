@@ -7,7 +7,7 @@ the coordinates that a row joins (a layer or a block).
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -239,12 +239,13 @@ def describe(name: str, extra: Iterable[Column] = (), fields: Collection[str] = 
     return known[name]
 
 
-def require_defined(rows: Iterable[dict[str, Any]], extra: Iterable[Column] = ()) -> None:
+def require_defined(rows: Sequence[dict[str, Any]], extra: Iterable[Column] = ()) -> None:
     """Every column and every statistic of these rows is defined; errors as in ``describe``."""
     names: dict[str, None] = {}
     for row in rows:
         names |= dict.fromkeys(row)
         if isinstance(statistic := row.get("statistic"), str):
             names[statistic] = None
+    fields = field_columns({row.get("parameters") for row in rows})
     for name in names:
-        describe(name, extra)
+        describe(name, extra, fields)
