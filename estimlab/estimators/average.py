@@ -20,7 +20,6 @@ from estimlab.randomness import Key, Noise
 CLAIMS = (
     "exact_degree",
     "unbiased",
-    "estimand",
     "reads_extension",
     "bounded_variance",
     "deterministic",

@@ -43,8 +43,9 @@ class Estimator(Declared, abc.ABC):
         exact_degree: largest degree, per unit, of an objective for which the gradient of one layer is exact; infinity
             for an unbiased estimator, 0 (no claim) where not even linear objectives are exact. By default 1, the least
             that one can ask: it shows a wrong sign and a wrong scale.
-        unbiased: in which layers of a deep network the estimate is unbiased whatever the objective.
-        estimand: what the estimate is a derivative by.
+        unbiased: in which layers of a deep network the estimate is unbiased whatever the objective. An estimate is one
+            of the gradient by the parameters: what is a derivative by a probability or a mean (of a state, of a weight)
+            is multiplied by F', or by ``(high - low) F'``, in the surrogate.
         reads_extension: whether the objective is evaluated or differentiated off the corners of the hypercube.
         bounded_variance: whether the variance stays bounded as the temperature goes to zero; None without one.
         draws_states: whether a draw evaluates the objective at states drawn from the network, and nothing else of it;
@@ -57,7 +58,6 @@ class Estimator(Declared, abc.ABC):
     citation: ClassVar[str] = ""
     exact_degree: ClassVar[float] = 1
     unbiased: ClassVar[Literal["all layers", "last layer", "nowhere"]] = "nowhere"
-    estimand: ClassVar[Literal["preactivation", "probability", "mean"]] = "preactivation"
     reads_extension: ClassVar[bool] = True
     bounded_variance: ClassVar[bool | None] = None
     deterministic: ClassVar[bool] = False

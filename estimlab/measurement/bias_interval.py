@@ -35,7 +35,7 @@ class MeanError:
         groups: Float[Tensor, "groups *replicates p"],
         difference: Float[Tensor, "*replicates p"],
         noise: Float[Tensor, "*replicates p"],
-        reference_variance: Float[Tensor, " p"],
+        reference_variance: Float[Tensor, "*#replicates p"],
     ) -> MeanError:
         """From the means of groups of draws of equal size.
 

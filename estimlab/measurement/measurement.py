@@ -13,8 +13,9 @@ from torch import Tensor
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Cost, Estimator
-from estimlab.measurement.bias_interval import LARGEST_SHARE, MeanError, largest_share, squared_bias_interval
+from estimlab.measurement.bias_interval import LARGEST_SHARE, largest_share
 from estimlab.measurement.chunks import ChunkMoments
+from estimlab.measurement.direction_interval import bias_intervals
 from estimlab.measurement.labels import estimator_columns
 from estimlab.measurement.statistics import (
     STATISTICS,
@@ -31,6 +32,7 @@ from estimlab.references.base import Gradient
 if TYPE_CHECKING:
     import pandas as pd
 
+INTERVALS = ("squared_bias", "relative_bias", "cosine", "scale_invariant_bias")
 By = Literal["layer", "block", "network"]
 
 
@@ -164,8 +166,9 @@ class Measurement:
             "draws": int(self.draws) if math.isfinite(self.draws) else None,
         }
         column = "block" if by == "block" else "layer"
+        ends = {} if self.groups is None else self.intervals(by=by)
         return [
-            {**head, column: place, "statistic": name, "value": value, "stderr": stderr}
+            {**head, column: place, "statistic": name, "value": value, "stderr": stderr, **_ends(ends, place, name)}
             for place, rows in self.statistics(by).items()
             for name, (value, stderr) in rows.items()
         ]
@@ -197,7 +200,16 @@ class Measurement:
         Right also where the bias is zero, where ``value +- 2 stderr`` is not; its lower end is zero where the draws do
         not tell the bias from none. A single point where the moments are exact.
         """
-        return {place: self._bias_interval(blocks, level) for place, blocks in self._places(by).items()}
+        return {place: ends["squared_bias"] for place, ends in self.intervals(level, by).items()}
+
+    def intervals(self, level: float = 0.95, by: By = "layer") -> dict[str, dict[str, tuple[float, float]]]:
+        """Confidence intervals of the statistics whose standard errors mislead near zero bias, per layer or block.
+
+        ``squared_bias``, ``relative_bias``, ``cosine`` and ``scale_invariant_bias``: there the jackknife is a third too
+        wide, and ``relative_bias +- 1.96 stderr`` holds a bias of zero in three cases of four. These intervals are the
+        columns ``low`` and ``high`` of the table. Single points where the moments are exact.
+        """
+        return {place: self._intervals(blocks, level) for place, blocks in self._places(by).items()}
 
     def heavy_tailed(self, by: By = "layer") -> dict[str, bool]:
         """Whether few draws carry the variance, so that its standard error, and that of the mean, promise too much.
@@ -206,15 +218,11 @@ class Measurement:
         """
         return {place: self._largest_share(blocks) > LARGEST_SHARE for place, blocks in self._places(by).items()}
 
-    def _bias_interval(self, blocks: tuple[str, ...], level: float) -> tuple[float, float]:
+    def _intervals(self, blocks: tuple[str, ...], level: float) -> dict[str, tuple[float, float]]:
         whole = self._moments(blocks)
         if self.groups is None:
-            return (float(squared_bias(whole)),) * 2
-        groups = torch.cat([in_rows(self.groups.mean[name]) for name in blocks], 1)
-        difference, noise = whole.mean - whole.reference, whole.variance / self.draws
-        error = MeanError.of(groups, difference, noise, whole.reference_variance)
-        low, high = squared_bias_interval(error, level)
-        return float(low), float(high)
+            return {name: (float(STATISTICS[name](whole)),) * 2 for name in INTERVALS}
+        return bias_intervals(torch.cat([in_rows(self.groups.mean[name]) for name in blocks], 1), whole, level)
 
     def _largest_share(self, blocks: tuple[str, ...]) -> float:
         if self.groups is None:
@@ -266,6 +274,14 @@ class Measurement:
 
     def _reference(self, blocks: tuple[str, ...]) -> tuple[Tensor, Tensor]:
         return _flat(self.reference, blocks), _flat(self.reference_stderr, blocks) ** 2
+
+
+def _ends(intervals: dict[str, dict[str, tuple[float, float]]], place: str, name: str) -> dict[str, float | None]:
+    """The columns of an interval; none at all where the moments are exact."""
+    if not intervals:
+        return {}
+    low, high = intervals[place].get(name, (None, None))
+    return {"low": low, "high": high}
 
 
 def _flat(tensors: dict[str, Tensor], blocks: tuple[str, ...]) -> Tensor:

@@ -21,7 +21,8 @@ class PathEnumeration(Reference):
     """The exact gradient as the derivative of ``sum_paths P(path) objective(path)``, by automatic differentiation.
 
     Works on any ``StochasticNetwork``; costs ``2^(total number of units)`` passes. It shares no code with
-    ``LayerwiseEnumeration``, and their agreement is evidence for both.
+    ``LayerwiseEnumeration``, and their agreement is evidence for both. Derivatives are exact up to the rounding of the
+    largest value of the objective: of those that are much smaller, as saturated units have, digits are lost.
 
     Attributes:
         max_units: refuse networks of more binary units than this.

@@ -60,7 +60,12 @@ COLUMNS = _by_name(
     Column("epoch", r"epoch", "epochs", "passes through the training set that were done"),
     Column("value", r"value", "that of the statistic", "value of the statistic"),
     Column("stderr", r"$\pm$", "that of the statistic", "standard error of the value; 0 where it is exact"),
-    Column("low", r"low", "that of the statistic", "lower end of a 95 % interval of the value"),
+    Column(
+        "low",
+        r"low",
+        "that of the statistic",
+        "lower end of a 95 % interval of the value; where it is given, stderr makes none",
+    ),
     Column("high", r"high", "that of the statistic", "upper end of a 95 % interval of the value"),
     Column("networks", r"networks", "networks", "networks, alike but for their seed, whose median the value is"),
     Column("published", r"published", "that of the statistic", "number that the literature gives"),

@@ -345,6 +345,7 @@ def test_the_table_is_tidy_and_every_name_is_defined(method, by):
         "statistic",
         "value",
         "stderr",
+        *(() if measured.groups is None else ("low", "high")),
     ]
     assert set(table.columns) <= COLUMNS.keys() | FIELDS.keys()
     assert set(table["statistic"]) <= set(STATISTICS)
