@@ -12,6 +12,7 @@ from estimlab.results.plotting import PAGE_WIDTH, legend
 
 LOOKS = {
     "holds": {"color": "#0072B2", "marker": "o"},
+    "another scale": {"color": "#56B4E9", "marker": "^"},
     "refuted": {"color": "#D55E00", "marker": "X"},
     "undecided": {"color": "#E69F00", "marker": "D"},
     "not covered": {"color": "#7F7F7F", "marker": "_"},
@@ -35,7 +36,7 @@ def draw(table: pd.DataFrame) -> Figure:
         "bars: 95 % interval, where sampled (most are smaller than the marks); other ratios are exact.\n"
         "Open mark at the right: no ratio, as the call fails. Axis linear between -0.1 and 0.1, logarithmic beyond.\n"
         "Grey line: as claimed. *: a control of ours.",
-        columns=4,
+        columns=5,
         more={name: Line2D([], [], linestyle="none", **look) for name, look in verdicts.items()},
     )
     return figure

@@ -26,7 +26,12 @@ NOTE = (
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """One row per statement, one mark per number that tests it; left of the line at 1 is allowed."""
+    """One row per statement, one mark per number that tests it; left of the line at 1 is allowed.
+
+    What publications state stands above what is derived from them and what we observe ourselves.
+    """
+    table = table[table["verdict"] != "not covered"]
+    table = table.iloc[(table["origin"] != "published").to_numpy().argsort(kind="stable")]
     statements = table.drop_duplicates("claim")
     rows = {claim: number for number, claim in enumerate(statements["claim"])}
     height = AXIS + ROW * len(rows)
@@ -38,6 +43,7 @@ def draw(table: pd.DataFrame) -> Figure:
     ax.set(xscale="log", xlim=(FLOOR / 2, 1e9), ylim=(len(rows) - 0.4, -0.6))
     ax.set_xlabel("deviation from the prediction / deviation allowed")
     _stripes(ax, statements["claim"].tolist())
+    _parted(ax, int((statements["origin"] == "published").sum()))
     ax.axvline(1.0, color="black", linewidth=0.8)
     for verdict, look in LOOKS.items():
         _marks(ax, table[table["verdict"] == verdict], rows, verdict, look)
@@ -66,10 +72,17 @@ def _marks(ax: Axes, table: pd.DataFrame, rows: dict[str, int], verdict: str, lo
     ax.plot([FLOOR] * small.sum(), place[small], linestyle="none", markerfacecolor="white", markersize=4, **look)
 
 
+def _parted(ax: Axes, published: int) -> None:
+    """A line through labels and marks below what publications state."""
+    ax.axhline(published - 0.5, xmin=-1, color="black", linewidth=0.8, clip_on=False)
+    look = {"transform": ax.get_yaxis_transform(), "ha": "right", "fontsize": 7, "fontweight": "bold"}
+    ax.text(0.99, published - 0.7, "stated in publications", va="bottom", **look)
+    ax.text(0.99, published - 0.3, "derived from them, or ours", va="top", **look)
+
+
 def _stripes(ax: Axes, claims: list[str]) -> None:
     """A grey band behind every other claim."""
     numbers = [claim.rstrip("abcdefghijklmnopqrstuvwxyz") for claim in claims]
-    for band, number in enumerate(dict.fromkeys(numbers)):
-        if band % 2:
-            first = numbers.index(number)
-            ax.axhspan(first - 0.5, first + numbers.count(number) - 0.5, color="0.94", linewidth=0, zorder=0)
+    bands = pd.Series(numbers).ne(pd.Series(numbers).shift()).cumsum()
+    for place in bands.index[bands % 2 == 0]:
+        ax.axhspan(place - 0.5, place + 0.5, color="0.94", linewidth=0, zorder=0)

@@ -6,44 +6,14 @@ The claims are in ``audit.toml``, one paragraph each: a call, what it is said to
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, final
+from typing import Any
 
-import torch
-from torch import Tensor
-
-import estimlab as el
 from estimlab.auditing.base import Claim
 from estimlab.auditing.kinds import BackwardFormula, MeanGradient, Number
-from estimlab.model.units import NoiseLaw
 from estimlab.results.columns import Column
 from estimlab.results.study import Study
-
-
-@final
-@dataclass(frozen=True)
-class Circle(NoiseLaw):
-    """``F(a) = (1 + a / sqrt(a^2 + scale^2)) / 2``, Norse's circle distribution."""
-
-    def _cdf(self, z: Tensor) -> Tensor:
-        return (1 + z / torch.sqrt(z * z + 1)) / 2
-
-    def _log_cdf(self, z: Tensor) -> Tensor:
-        return torch.log(self._cdf(z))
-
-    def _density(self, z: Tensor) -> Tensor:
-        return (z * z + 1) ** -1.5 / 2
-
-    def _score(self, z: Tensor) -> Tensor:
-        return self._density(z) / self._cdf(z)
-
-    def _quantile(self, u: Tensor) -> Tensor:
-        return (2 * u - 1) / (2 * torch.sqrt(u * (1 - u)))
-
-
-LAWS: dict[str, type[NoiseLaw]] = {"logistic": el.Logistic, "circle": Circle}
-
 
 KINDS: dict[str, type[Claim]] = {"gradient": MeanGradient, "formula": BackwardFormula, "number": Number}
 
@@ -57,8 +27,6 @@ def claims() -> tuple[Claim, ...]:
 def _claim(entry: dict[str, Any]) -> Claim:
     cls = KINDS[entry["test"]]
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()}
-    if "law" in entry:
-        values["law"] = LAWS[entry["law"]](entry["scale"])
     return cls(**{field.name: values[field.name] for field in fields(cls) if field.name in values})
 
 
@@ -73,8 +41,9 @@ _TEXTS = {
     "conditions": "unit and objective, or points",
     "note": "what else to know",
     "call": "the code of the call",
-    "snippet": "a script that shows a refuted claim; needs torch and the package only",
-    "verdict": "holds, refuted, undecided or not covered (not installed)",
+    "snippet": "a script that shows what does not hold; needs torch and the package only",
+    "verdict": "holds; another scale: a constant factor parts the rule from the documented one; refuted; undecided; "
+    "not covered (not installed)",
 }
 COLUMNS = (
     *(Column(name, name, "", meaning) for name, meaning in _TEXTS.items()),

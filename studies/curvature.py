@@ -54,8 +54,9 @@ class Exponential(Objective):
 class RandomBits(ProblemRecipe):
     """Independent 0/1 bits with logits N(0, 1), logistic noise, and a random objective of some kind.
 
-    ``quadratic`` is the toy of Hooper & Shekhovtsov (AISTATS 2026): z'Az + b'z with A = Q'Q, here with Q and b from
-    N(0, 1); ``power p`` is their |w.z - .45|^p with equal weights w that sum to one. ``multilinear`` sums twelve
+    ``quadratic`` is z'Az + b'z with A = Q'Q, Q and b from N(0, 1): the formula of a toy of Hooper & Shekhovtsov
+    (AISTATS 2026), whose z is one categorical variable, on which it is linear; on bits it is another problem, ours.
+    ``power p`` is their |w.z - .45|^p with equal weights w that sum to one. ``multilinear`` sums twelve
     products of one to four bits, ``exponential`` is exp(w.z), w from N(0, 1).
 
     Attributes:
@@ -220,7 +221,7 @@ def claims() -> tuple[Claim, ...]:
 
 
 def cells(sizes: tuple[int, ...], kinds: tuple[str, ...], many: int, seeds: tuple[int, ...], draws: int) -> tuple:
-    """The published toys (quadratics of several sizes, powers of many bits), and every kind on eight bits."""
+    """Every kind on eight bits, quadratics of several sizes, and powers of many bits (published, on 128)."""
     recipes = list(dict.fromkeys([*(RandomBits(k, 8) for k in kinds), *(RandomBits("quadratic", n) for n in sizes)]))
     found: list = [MedianMoments(recipe, one, seeds, KEPT) for recipe in recipes for one in EXACT]
     found += [MedianMoments(recipe, one, seeds, KEPT, draws) for recipe in recipes for one in SAMPLED]

@@ -8,19 +8,20 @@ from estimlab.results.study import load_study
 from estimlab.results.table import read_table
 
 README = Path(__file__).parents[1] / "README.md"
-KINDS = ("studies", "estimators", "problems", "claims")
+KINDS = ("studies", "estimators", "problems", "claims", "derivations")
 
 
 def markdown(kind):
-    header, lines = {"claims": claims, "studies": studies}.get(kind, lambda: listing(kind))()
+    own = {"claims": lambda: claims(0), "derivations": lambda: claims(1), "studies": studies}
+    header, lines = own.get(kind, lambda: listing(kind))()
     rows = [header, ["---"] * len(header), *lines]
     return "\n".join("| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows)
 
 
-def claims():
-    """What `estimlab run claims` shows, from the committed table."""
+def claims(place):
+    """What `estimlab run claims` shows, from the committed table: what publications state, then what we derive."""
     study = load_study(README.parent / "studies" / "claims.py")
-    ((_, table),) = study.module.summary(read_table(study.table_path(smoke=False)))
+    _, table = study.module.summary(read_table(study.table_path(smoke=False)))[place]
     return list(table.columns), table.to_numpy().tolist()
 
 

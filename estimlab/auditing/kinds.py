@@ -11,7 +11,7 @@ from torch import Tensor
 from estimlab.adapters.calls import Interface
 from estimlab.adapters.functions import RelaxedFunction, SampledFunction, SpikeFunction
 from estimlab.adapters.losses import SurrogateLoss, from_gradient
-from estimlab.auditing.base import Claim
+from estimlab.auditing.base import EXACT_TOLERANCE, Claim
 from estimlab.estimators.base import Estimator
 from estimlab.measurement.draws import record
 from estimlab.measurement.exact import exact_moments
@@ -141,6 +141,7 @@ class BackwardFormula(Claim):
             "ratio": namespace["ratio"],
             "stderr": 0.0,
             "effect": namespace["effect"],
+            "scaled": namespace["ratio"] > 0 and namespace["shape"] <= EXACT_TOLERANCE,
             "conditions": f"U = {', '.join(map(str, self.at))}",
             "method": "exact",
         }
@@ -153,6 +154,7 @@ class BackwardFormula(Claim):
             f"documented = (lambda U: {self.formula})(a.detach())",
             "ratio = float((slope * documented).sum() / (documented**2).sum())",
             "effect = float((slope - documented).abs().max() / documented.abs().max())",
+            "shape = float((slope - ratio * documented).abs().max() / slope.abs().max())",
             "stderr = 0.0",
         ]
 

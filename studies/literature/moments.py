@@ -15,6 +15,7 @@ from estimlab.cells import AttributedBias, ProblemRecipe, build
 from estimlab.estimators.base import Estimator, HardForward
 from estimlab.measurement.labels import parameters
 from estimlab.measurement.measurement import Measurement
+from estimlab.measurement.statistics import STATISTICS, Moments, squared_bias
 from estimlab.results.plotting import appearance
 from literature.tested import Quantity
 
@@ -33,6 +34,14 @@ def sampled_code(recipe: ProblemRecipe, estimator: Estimator) -> Measurement:
     """Moments of the code that draws, by quadrature over its noise, for every estimator."""
     problem, truth = build(recipe)
     return el.quadrature_moments(problem, estimator, truth)
+
+
+def joined(measurement: Measurement, places: str = "network") -> Moments:
+    """Moments of the coordinates of a layer ("0", "1", ...), of all blocks, or of the ``body``: all but the head's."""
+    prefix = {"network": "", "body": "stages."}.get(places, f"stages.{places}.")
+    blocks = (measurement.mean, measurement.variance, measurement.reference)
+    chosen = [flat({name: part[name] for name in part if name.startswith(prefix)}) for part in blocks]
+    return Moments(*chosen, torch.zeros_like(chosen[0]), math.inf)
 
 
 def flat(blocks: dict[str, Tensor]) -> Tensor:
@@ -60,6 +69,12 @@ class OfProblem(Quantity):
     estimator: Estimator
 
     @property
+    def temperatures(self) -> tuple[float, ...]:
+        """That of the estimator, where it has one."""
+        tau = getattr(self.estimator, "temperature", None)
+        return () if tau is None else (float(tau),)
+
+    @property
     def setting(self) -> dict[str, str | float]:
         """The problem's columns."""
         return self.problem.columns()
@@ -71,7 +86,7 @@ class RelativeBias(OfProblem):
     """Norm of the bias over that of the gradient.
 
     Attributes:
-        layer: "0", "1", ..., or "network".
+        layer: "0", "1", ..., "network", or "body".
     """
 
     layer: str = "network"
@@ -156,16 +171,22 @@ class Ratio(OfProblem):
     """Value of a quantity over its value elsewhere: on another problem, or of another estimator.
 
     Attributes:
-        of: ``variance`` or ``relative_bias``.
+        of: ``variance``, ``relative_bias`` or ``bias``, its norm.
         other: the estimator in the denominator.
         elsewhere: the problem in the denominator.
-        layer: "0", "1", ..., or "network".
+        layer: "0", "1", ..., "network", or "body", the layers below the head together.
     """
 
-    of: Literal["variance", "relative_bias"]
+    of: Literal["variance", "relative_bias", "bias"]
     other: Estimator
     elsewhere: ProblemRecipe
     layer: str = "network"
+
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        """Those of both."""
+        both = (getattr(one, "temperature", None) for one in (self.estimator, self.other))
+        return tuple(float(tau) for tau in both if tau is not None)
 
     @property
     def name(self) -> str:
@@ -202,6 +223,11 @@ class ColdLimit(OfProblem):
     temperature: float = 0.01
 
     @property
+    def temperatures(self) -> tuple[float, ...]:
+        """Two, one half of the other."""
+        return (self.temperature, self.temperature / 2)
+
+    @property
     def name(self) -> str:
         """The limit as a formula."""
         factor = {0: "", 1: "tau x ", -1: "1/tau x ", -2: "1/tau^2 x "}[self.power]
@@ -210,7 +236,7 @@ class ColdLimit(OfProblem):
 
     def measure(self) -> tuple[float, float]:
         """By Richardson's extrapolation."""
-        warm, cold = (self._scaled(tau) for tau in (self.temperature, self.temperature / 2))
+        warm, cold = map(self._scaled, self.temperatures)
         return (2**self.order * cold - warm) / (2**self.order - 1), 0.0
 
     def _scaled(self, tau: float) -> float:
@@ -229,15 +255,18 @@ class ColdOrder(OfProblem):
     temperature: float = 0.01
 
     @property
+    def temperatures(self) -> tuple[float, ...]:
+        """Two, one half of the other."""
+        return (self.temperature, self.temperature / 2)
+
+    @property
     def name(self) -> str:
         """An exponent."""
         return f"exponent of tau in the bias of {_family(self.estimator)}"
 
     def measure(self) -> tuple[float, float]:
         """Exact at both temperatures."""
-        warm, cold = (
-            _at(self.problem, self.estimator, tau, "bias") for tau in (self.temperature, self.temperature / 2)
-        )
+        warm, cold = (_at(self.problem, self.estimator, tau, "bias") for tau in self.temperatures)
         return math.log2(abs(warm / cold)), 0.0
 
 
@@ -273,7 +302,8 @@ def _at(problem: ProblemRecipe, estimator: Any, temperature: float, of: str) -> 
 
 
 def _statistic(measurement: Measurement, layer: str, name: str) -> float:
-    return measurement.statistics("network" if layer == "network" else "layer")[layer][name][0]
+    moments = joined(measurement, layer)
+    return float(squared_bias(moments).sqrt() if name == "bias" else STATISTICS[name](moments))
 
 
 def _family(estimator: Estimator) -> str:
@@ -281,4 +311,4 @@ def _family(estimator: Estimator) -> str:
 
 
 def _place(layer: str) -> str:
-    return "network" if layer == "network" else f"layer {layer}"
+    return {"network": "network", "body": "without the head"}.get(layer, f"layer {layer}")

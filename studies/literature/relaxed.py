@@ -73,7 +73,12 @@ class NonZeroGradient(Quantity):
     @property
     def setting(self) -> dict[str, str | float]:
         """A closed form."""
-        return {"problem": f"{self.layers} weakly coupled units in a row, tau = {math.exp(self.log_temperature):.1g}"}
+        return {"problem": f"{self.layers} weakly coupled unit{'s in a row' if self.layers > 1 else ''}"}
+
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        """Where the derivative is taken."""
+        return (math.exp(self.log_temperature),)
 
     def measure(self) -> tuple[float, float]:
         """``d log P / d log tau``; for the fixed threshold what it lacks to L, times log(1 / tau)."""
@@ -122,8 +127,13 @@ class BayesBiNN(Quantity):
 
     @property
     def setting(self) -> dict[str, str | float]:
-        """The number of weights."""
-        return {"problem": f"{self.weights} weights at the defaults, float32"}
+        """The number of weights, and the seed of their noise."""
+        return {"problem": f"{self.weights} weights at the defaults, float32", "seed": self.seed}
+
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        """The default."""
+        return (1e-10,)
 
     def measure(self) -> tuple[float, float]:
         """Draw all weights once."""

@@ -12,8 +12,9 @@ import estimlab as el
 from estimlab.cells import ProblemRecipe
 from estimlab.estimators.base import Estimator
 from estimlab.estimators.iw_st import ConstantWeight
+from estimlab.measurement.statistics import STATISTICS
 from estimlab.recipes import Bits
-from literature.moments import label, moments
+from literature.moments import joined, moments
 from literature.objectives import Powers
 from literature.tested import Quantity
 
@@ -89,24 +90,34 @@ class Domination(Quantity):
     """How far the best mixture of ST and ZGR stays behind Gumbel-Rao, at the temperature where it is farthest.
 
     For each temperature the mixture c that minimises the larger of two ratios to Gumbel-Rao with infinitely many
-    samples, of the relative bias and of the standard deviation of the whole gradient; then the largest over the
-    temperatures. At most 1 where for every temperature some mixture is better in both.
+    samples, of bias and of standard deviation; then the largest over the temperatures. At most 1 where for every
+    temperature some mixture is better in both.
 
     Attributes:
         problem: recipe of the problem.
-        temperatures: of Gumbel-Rao.
+        taus: temperatures of Gumbel-Rao.
+        metric: ``raw``: relative bias and standard deviation; ``scale-invariant``: those of the estimate times the
+            constant that gives its mean the norm of the gradient.
+        places: ``network``: of the whole gradient, ``body``: without the head.
         mixtures: number of mixtures from ST to ZGR.
     """
 
     problem: ProblemRecipe
-    temperatures: tuple[float, ...]
+    taus: tuple[float, ...]
+    metric: Literal["raw", "scale-invariant"] = "raw"
+    places: Literal["network", "body"] = "network"
     mixtures: int = 21
 
     @property
+    def temperatures(self) -> tuple[float, ...]:
+        """All of them."""
+        return self.taus
+
+    @property
     def name(self) -> str:
-        """With the temperatures."""
-        first, *_, last = self.temperatures
-        return f"bias and deviation over those of {label(el.AnalyticGumbelRao(first))} to ({last:g}), the worse one"
+        """With the metric."""
+        where = "with the head" if self.places == "network" else "without the head"
+        return f"{self.metric} bias and deviation over those of GR(∞), the worse one, {where}"
 
     @property
     def setting(self) -> dict[str, str | float]:
@@ -124,5 +135,7 @@ class Domination(Quantity):
         return worst, 0.0
 
     def _point(self, estimator: Estimator) -> tuple[float, float]:
-        rows = moments(self.problem, estimator).statistics("network")["network"]
-        return rows["relative_bias"][0], rows["relative_std"][0]
+        prefix = "relative" if self.metric == "raw" else "scale_invariant"
+        found = joined(moments(self.problem, estimator), self.places)
+        bias, std = (STATISTICS[f"{prefix}_{name}"](found) for name in ("bias", "std"))
+        return float(bias), float(std)

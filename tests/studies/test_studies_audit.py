@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 TABLE = read_table(ROOT / "studies/tables/audit.csv")
 CLAIMS = {(c.package, c.function, c.claim): c for c in load_study(ROOT / "studies/audit.py").study.cells}
 SLOW = {"DisARM", "ScoreFunction(moving_average)"}  # thousands of calls
-REFUTED = [row for _, row in TABLE[TABLE["verdict"] == "refuted"].iterrows()]
+REFUTED = [row for _, row in TABLE[TABLE["verdict"].isin(["refuted", "another scale"])].iterrows()]
 
 
 def claim_of(row):
@@ -78,6 +78,34 @@ def test_the_claims_about_torch_are_judged_again_as_in_the_table(row):
     found = claim_of(row).run()[0]
     assert found["verdict"] == row["verdict"]
     assert found["ratio"] == pytest.approx(row["ratio"], rel=0.01)
+
+
+def test_a_constant_factor_is_another_scale_and_a_sign_or_a_shape_is_not():
+    square = "class S(torch.autograd.Function):\n    forward = staticmethod(lambda ctx, a: (a > 0).to(a))\n"
+    square += "    backward = staticmethod(lambda ctx, g: g)\ncall = S.apply"
+    formulas = {"0.02 * torch.ones_like(U)": "another scale", "-torch.ones_like(U)": "refuted", "1 + U": "refuted"}
+    for formula, answer in formulas.items():
+        found = BackwardFormula(**HEAD, code=square, formula=formula).run()[0]
+        assert found["verdict"] == answer
+        assert "torch.autograd.grad" in found["snippet"]
+
+
+def test_the_answer_counts_stated_and_implied_apart():
+    answer = load_study(ROOT / "studies/audit.py").study.answer
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    for kind in ("stated", "implied"):
+        verdicts = TABLE.loc[TABLE["kind"] == kind, "verdict"]
+        held, scaled, refuted = ((verdicts == name).sum() for name in ("holds", "another scale", "refuted"))
+        assert held + scaled + refuted == len(verdicts)
+        counts = f"{len(verdicts)} {kind} claims {held} hold, {scaled} differ{'s' * (scaled == 1)} by a constant factor"
+        assert f"{counts} and {refuted} are refuted" in answer
+        assert f"{counts} and {refuted} are refuted" in readme
+
+
+def test_a_package_that_cannot_be_imported_is_not_accused():
+    found = BackwardFormula(**HEAD, code="import no_such_module", formula="U").run()[0]
+    assert found["verdict"] == "not covered"
+    assert "no_such_module" in found["note"]
 
 
 def test_an_error_of_our_own_is_no_fault_of_theirs():
