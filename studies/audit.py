@@ -10,6 +10,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from statements.audit import ANSWER
+
 from estimlab.auditing.base import Claim
 from estimlab.auditing.kinds import BackwardFormula, MeanGradient, Number
 from estimlab.results.columns import Column
@@ -54,14 +56,7 @@ COLUMNS = (
 
 STUDY = Study(
     question="Do public packages' functions for binary units do what their documentation says?",
-    answer="Not all: of 52 claims about nine packages 35 hold and 17 are refuted. Torch, ReinMax, Pyro, pydrobert "
-    "and SpikingJelly do what they say. Norse's stochastic logistic_fn and circ_dist_fn have backward rules "
-    "that are 2/k and 2 alpha times the derivative, and super_fn ignores its slope; snnTorch's LSO cannot be "
-    "called and its sigmoid is NaN in float32 below -3.5; two samplers of relaxit share one random number "
-    "among all units; on one unit storchastic's REBAR has 1.43 times the gradient as its mean, RELAX 1.03, "
-    "DisARM 0, the moving-average baseline 0.95 and Infer 1.24 times. The scale of a surrogate is a "
-    "convention: a refuted formula says that the rule is not the derivative of the function that is "
-    "documented, not that it trains worse.",
+    answer=ANSWER,
     cells=CLAIMS,
     smoke=tuple(claim for claim in CLAIMS if claim.package == "torch"),
     columns=COLUMNS,

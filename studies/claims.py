@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import pandas as pd
 from literature import networks, one_layer
+from statements.claims import ANSWER
 
 from estimlab.results.columns import Column
 from estimlab.results.study import Study
@@ -96,15 +97,7 @@ CELLS = (
 
 STUDY = Study(
     question="Which claims of the literature on binary gradient estimators do exact numbers bear out?",
-    answer="All ten statements of publications on bias, variance and limits hold, on 1 to 4 problems each. One, that "
-    "ST-ZGR practically dominates Gumbel-Rao, names no metric that we could read. Read in eight ways, allowing 5 %, on "
-    "six problems of one draw of their parameters each, it holds at temperatures up to 0.3 on all six in scale-"
-    "invariant bias and deviation and on five in raw ones, with the head and without; at 0.5 to 2 on three and two in "
-    "scale-invariant ones, and on none in raw ones, where it is 8 to 174 % behind. Of 40 statements that we derive or "
-    "observe 33 hold on every problem. That ZGR leaves 5 % of ST's bias in the last layer and 30 % before it is true "
-    "of the published toy, one network at two stages, and of 3 and 2 of five others; late in training ZGR can double "
-    "the bias. Half the pre-activations lower the relative bias of one network, but multiply the bias itself by 5 to "
-    "83, as the gradient grows.",
+    answer=ANSWER,
     cells=CELLS,
     smoke=(*one_layer.foust(), *one_layer.importance_weights()),
     columns=(

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, final
 
 import pandas as pd
 from literature.toy import PublishedToy
+from statements.published_toy import ANSWER
 
 import estimlab as el
 from estimlab.cells import MonteCarloMoments
@@ -117,11 +118,7 @@ def cells(draws: int) -> tuple[Compared, ...]:
 
 STUDY = Study(
     question="Do we measure the numbers that Shekhovtsov, Yanush & Flach published for their toy network?",
-    answer="Yes: of 48, on one network, 46 lie within 2 standard errors of the difference, where 45.8 are expected of "
-    "normal errors, if the source averaged 9000 draws for each. The mean of 9000 PSA draws in the third layer is the "
-    "farthest (z = 3.5): PSA is exact there, so that its error is 0.437 / sqrt(9000) = 0.0046, and the 0.002 published "
-    "is one realisation of it. The other is REINFORCE's mean cosine in the first layer, 0.067 against 0.075 "
-    "(z = -2.5).",
+    answer=ANSWER,
     cells=cells(65_536),
     smoke=cells(512),
     columns=(

@@ -8,7 +8,8 @@ import estimlab as el
 from estimlab.cells import FrozenProblem
 from estimlab.estimators.iw_st import ConstantWeight, PowerWeight
 from estimlab.recipes import Bits
-from literature.moments import ColdLimit, ColdOrder, Distance, RelativeBias, SignedBias, Variance
+from literature.limits import ColdLimit, ColdOrder
+from literature.moments import Distance, RelativeBias, SignedBias, Variance
 from literature.objectives import Powers, SquareTimes, bit, products
 from literature.tested import COLD, MVE, NOT_ZERO, OURS, RAO, ST21, TRADEOFFS, ZERO, Tested, about, tests
 from literature.weights import BestWeight

@@ -90,18 +90,6 @@ def test_a_constant_factor_is_another_scale_and_a_sign_or_a_shape_is_not():
         assert "torch.autograd.grad" in found["snippet"]
 
 
-def test_the_answer_counts_stated_and_implied_apart():
-    answer = load_study(ROOT / "studies/audit.py").study.answer
-    readme = " ".join((ROOT / "README.md").read_text().split())
-    for kind in ("stated", "implied"):
-        verdicts = TABLE.loc[TABLE["kind"] == kind, "verdict"]
-        held, scaled, refuted = ((verdicts == name).sum() for name in ("holds", "another scale", "refuted"))
-        assert held + scaled + refuted == len(verdicts)
-        counts = f"{len(verdicts)} {kind} claims {held} hold, {scaled} differ{'s' * (scaled == 1)} by a constant factor"
-        assert f"{counts} and {refuted} are refuted" in answer
-        assert f"{counts} and {refuted} are refuted" in readme
-
-
 def test_a_package_that_cannot_be_imported_is_not_accused():
     found = BackwardFormula(**HEAD, code="import no_such_module", formula="U").run()[0]
     assert found["verdict"] == "not covered"
