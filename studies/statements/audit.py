@@ -49,6 +49,7 @@ def named(table: pd.DataFrame) -> dict[str, str | bool]:
     }
 
 
+RESTS = "Each claim rests on one unit or a few points; sampled means on one seed."
 COUNTS = Statement(
     "Of {stated} claims that the documentation of {packages} packages states {stated_held} hold, {stated_scaled} up to"
     " a constant factor, and {stated_refuted} are refuted; of {implied} that a formula or a cited method implies "
@@ -56,7 +57,7 @@ COUNTS = Statement(
     "{implied_refuted} are refuted",
     ("audit",),
     counts,
-    "Each claim rests on one unit or a few points; sampled means on one seed.",
+    RESTS,
 )
 NAMED = Statement(
     "Torch, ReinMax, Pyro, pydrobert and SpikingJelly do what they say. Norse's stochastic logistic_fn and "
@@ -66,7 +67,7 @@ NAMED = Statement(
     "{relax}, DisARM {disarm}, the moving-average baseline {average} and Infer {infer} times.",
     ("audit",),
     named,
-    "",
+    RESTS,
     ("2", "32", "3.5"),
 )
 ANSWER = (replace(COUNTS, text=f"{COUNTS.text}."), NAMED)

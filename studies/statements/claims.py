@@ -96,7 +96,7 @@ ANSWER = (
         "behind.",
         ("claims",),
         domination,
-        "",
+        RESTS,
         ("5", "0.3", "0.5", "2"),
     ),
     Statement(
@@ -107,7 +107,7 @@ ANSWER = (
         " the gradient grows.",
         ("claims",),
         ours,
-        "",
+        RESTS,
         ("5", "30"),
     ),
 )

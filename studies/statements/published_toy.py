@@ -44,13 +44,14 @@ def farthest(table: pd.DataFrame) -> dict[str, str | bool]:
     }
 
 
+RESTS = "One network, that of epoch 100; sampled from one seed."
 COUNTS = Statement(
     "Of {all} of their numbers for REINFORCE, ARM, straight-through, PSA, Gumbel-Softmax and mean field {near} lie "
     "within 2 standard errors of ours, where {expected} are expected of normal errors; the farthest lies at {farthest}"
     " and is explained",
     ("published_toy",),
     counts,
-    "One network, that of epoch 100; sampled from one seed.",
+    RESTS,
     ("2",),
 )
 FARTHEST = Statement(
@@ -60,7 +61,7 @@ FARTHEST = Statement(
     "against {theirs} (z = {cosine}), which is not.",
     ("published_toy",),
     farthest,
-    "",
+    RESTS,
     ("9000",),
 )
 ANSWER = (replace(COUNTS, text=f"{COUNTS.text}."), FARTHEST)
