@@ -11,7 +11,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "estimlab.errors": ("EstimlabError",),
+    "estimlab.errors": ("EstimlabError", "ImpureError", "Impurity"),
     "estimlab.model.units": ("NoiseLaw", "Logistic", "Gaussian", "Uniform", "Triangular", "BinaryUnits"),
     "estimlab.model.base": ("StochasticNetwork", "Site"),
     "estimlab.model.chain": ("Chain", "Logits"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from enum import Enum
 
 
 class EstimlabError(ValueError):
@@ -12,6 +13,31 @@ class EstimlabError(ValueError):
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM, which ends a command as Ctrl-C does."""
+
+
+class Impurity(Enum):
+    """Why a stage, a head or an objective is not a function of one example."""
+
+    WRITES = "it writes into what it is given"
+    DRAWS = "it draws random numbers"
+    UNREPEATABLE = "it gives another result at a second call"
+    COUPLES = "it couples examples"
+
+
+class ImpureError(EstimlabError):
+    """A part of a problem is not a function of one example.
+
+    Attributes:
+        reason: why it is not.
+        where: the part, or the module in it, by its name in the network.
+    """
+
+    def __init__(self, message: str, reason: Impurity, where: str):
+        super().__init__(message)
+        self.reason, self.where = reason, where
+
+    def __reduce__(self) -> tuple[type, tuple[str, Impurity, str]]:
+        return type(self), (str(self), self.reason, self.where)
 
 
 def closest(name: object, known: Iterable[str]) -> str:

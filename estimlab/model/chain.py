@@ -57,9 +57,9 @@ class Chain(StochasticNetwork):
         self.units = arguments.units_of_layers(units, len(self.stages))
 
     def sites(self, inputs: Tensor | None) -> tuple[Site, ...]:
-        """One site per stage; shapes are read off a pass of the first example, every unit low."""
+        """One site per stage; shapes are read off a pass of the first two examples, every unit low."""
         sites: list[Site] = []
-        carry = None if inputs is None else inputs[:1]
+        carry = None if inputs is None else inputs[:2]  # of one, functional batch norm fails without a name
         with torch.no_grad():
             for k, units in enumerate(self.units):
                 a, _ = self.preactivation(k, carry)

@@ -16,10 +16,12 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from estimlab.arguments import count
 from estimlab.declared import Declared
-from estimlab.errors import EstimlabError
+from estimlab.errors import EstimlabError, ImpureError, Impurity
 from estimlab.model import arguments
 from estimlab.model.base import Site, StochasticNetwork
 from estimlab.model.objectives import check_objective
+from estimlab.model.probe import private, probe
+from estimlab.model.watch import undisturbed
 
 _Embeddings = (nn.Embedding, nn.EmbeddingBag)  # read integers
 
@@ -28,7 +30,9 @@ _Embeddings = (nn.Embedding, nn.EmbeddingBag)  # read integers
 class Problem(Declared):
     """A network, an objective and data: minimise the mean over examples of the expected objective.
 
-    Checked at construction: widths, targets, finite inputs and parameters. Compared by identity.
+    Checked at construction: widths, targets, finite inputs and parameters; and, by calling them on a few rows, that
+    every stage, the head and the objective are functions of one example: they leave what they are given as it was, give
+    the same twice, and a batch is its rows (``estimlab.model.probe``). Compared by identity.
 
     Args:
         network: a ``StochasticNetwork``.
@@ -37,6 +41,11 @@ class Problem(Declared):
         targets: of shape (batch, ...), or None.
         expected: expected objective of each example where it is known, as REINFORCE's exact-mean baseline reads it;
             ``el.measure`` and ``with_expected`` fill it in from a reference.
+
+    Errors:
+        ImpureError: a stage, the head or the objective writes in place, draws, couples examples or keeps state; its
+            ``reason`` says which, its ``where`` the module.
+        EstimlabError: whatever else does not fit.
     """
 
     network: StochasticNetwork
@@ -50,7 +59,10 @@ class Problem(Declared):
         self.check_finite()
         self.check_independent()
         self._check_data()
-        object.__setattr__(self, "sites", self._probe())
+        with undisturbed(self.network):
+            tried = private(self.network)
+            object.__setattr__(self, "sites", self._find_sites(tried))
+            probe(self.network, tried, self.sites, self.objective, self.inputs, self.targets)
 
     def _convert(self) -> None:
         """Make each argument what is meant by it, or refuse it."""
@@ -110,7 +122,9 @@ class Problem(Declared):
             return tensor.to(dtype=dtype if tensor.is_floating_point() else None, device=device)
 
         network = copy.deepcopy(self.network).to(dtype=dtype, device=device)
-        return Problem(network, self.objective, move(self.inputs), move(self.targets), move(self.expected))
+        return self._with(
+            network=network, inputs=move(self.inputs), targets=move(self.targets), expected=move(self.expected)
+        )
 
     def copy(self) -> Problem:
         """The same problem with a network of its own."""
@@ -181,12 +195,14 @@ class Problem(Declared):
     def check_independent(self) -> None:
         """Raise where a module couples examples or draws noise of its own: what is measured would not be one draw."""
         for name, module in self.network.named_modules():
-            normalises_batch = isinstance(module, _BatchNorm) and (module.training or module.running_mean is None)
-            if normalises_batch or (isinstance(module, _DropoutNd) and module.training and module.p > 0):
-                raise EstimlabError(
+            couples = isinstance(module, _BatchNorm) and (module.training or module.running_mean is None)
+            if couples or (isinstance(module, _DropoutNd) and module.training and module.p > 0):
+                raise ImpureError(
                     f"The module {name!r} ({type(module).__name__}) couples examples or is random in this mode. Call "
                     "network.eval(), with running statistics tracked, so that each stage is a deterministic function "
-                    "of one example's state."
+                    "of one example's state.",
+                    Impurity.COUPLES if couples else Impurity.DRAWS,
+                    name,
                 )
 
     def _check_data(self) -> None:
@@ -214,21 +230,26 @@ class Problem(Declared):
         if self.targets is not None and len(self.targets) != len(self.inputs):
             raise EstimlabError(f"Problem: {len(self.inputs)} inputs and {len(self.targets)} targets; give one each.")
 
-    def _probe(self) -> tuple[Site, ...]:
+    def _find_sites(self, network: StochasticNetwork) -> tuple[Site, ...]:
         """The sites, after one pass with every unit low has shown that all shapes fit together."""
+        inputs, targets = _cloned(self.inputs), _cloned(self.targets)
         given = "no inputs" if self.inputs is None else f"inputs of shape {tuple(self.inputs.shape)}"
         try:
             with torch.no_grad():
-                sites = self.network.sites(self.inputs)
-                carry = self.network.initial(self.inputs)
+                sites = network.sites(inputs)
+                carry = network.initial(inputs)
                 for k, site in enumerate(sites):
-                    a, carry = self.network.preactivation(k, carry)
-                    carry = self.network.advance(k, carry, torch.full_like(a, site.units.low))
-                output = self.network.output(carry)
+                    a, carry = network.preactivation(k, carry)
+                    carry = network.advance(k, carry, torch.full_like(a, site.units.low))
+                output = network.output(carry)
         except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise EstimlabError(
                 f"Problem: the network cannot be evaluated on {given}: {error}. {arguments.advice(self.inputs)}"
             ) from error
         with torch.no_grad():
-            check_objective(self.objective, output, self.targets)
+            check_objective(self.objective, output, targets)
         return sites
+
+
+def _cloned(data: Tensor | None) -> Tensor | None:
+    return None if data is None else data.clone()

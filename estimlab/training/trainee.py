@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from estimlab.errors import EstimlabError
+from estimlab.errors import EstimlabError, ImpureError, Impurity
 from estimlab.estimators.base import ActivationEstimator, Estimator
 from estimlab.model.base import Site, StochasticNetwork
 from estimlab.model.objectives import Objective
@@ -96,16 +96,22 @@ class Trainee(nn.Module):
         return self.network.layers()
 
 
+_OBSTACLES = {
+    Impurity.COUPLES: "couples the examples of a batch, as batch norm does",
+    Impurity.DRAWS: "draws random numbers, as dropout does",
+    Impurity.WRITES: "writes into the states that it is given",
+    Impurity.UNREPEATABLE: "gives another result at a second call",
+}
+
+
 def _problem(network: Any, estimator: Estimator, objective: Objective, inputs: Tensor, targets: Tensor) -> Problem:
     try:
         return Problem(network, objective, inputs[:2], targets[:2])
-    except EstimlabError as error:
-        if "couples examples" not in str(error):
-            raise
+    except ImpureError as error:
         raise EstimlabError(
-            f"{estimator!r} needs values of the objective at several states of one example, but this network's batch "
-            "norm couples the examples of a batch. Choose an estimator that acts as an activation, for example "
-            "straight_through, or a recipe without batch norm, for example digits."
+            f"{estimator!r} needs values of the objective at several states of one example, but this network's "
+            f"module {error.where!r} {_OBSTACLES[error.reason]}. Choose an estimator that acts as an activation, for "
+            "example straight_through, or a recipe without such a module, for example digits."
         ) from error
 
 

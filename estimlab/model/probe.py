@@ -1,0 +1,248 @@
+"""The proof that a problem gives of itself: every part of it is a function of one example.
+
+A part (a stage, the head, the objective; the whole pass of a network that is no chain) is called on a few rows: the
+first stage on rows of the inputs, the others on corners of the coding. What it was given must stay as it was, a second
+call must give the same, and a row alone what it gives among the others. It is called on a float64 copy, where two
+orders of a sum differ by n eps <= 1e-12 for sums of n <= 4000 terms, so that the tolerance ``sqrt(eps)`` = 1.5e-8 of
+the largest result forgives a cancellation of four digits and more, and no coupling that could be seen in a gradient.
+Parts that cannot be called in float64 are called in their own precision, with the ``sqrt(eps)`` of that.
+
+What it cannot see: an effect that these few rows do not have, and state that shows after many calls only.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from estimlab.errors import EstimlabError, ImpureError, Impurity
+from estimlab.model.base import Site, StochasticNetwork
+from estimlab.model.chain import Chain
+from estimlab.model.watch import Watch, numpy_state
+
+ROWS = 3
+Objective = Callable[[Tensor, Tensor | None], Tensor]
+Results = dict[str, Tensor]  # name of what was computed to one row per example
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What is called on rows.
+
+    Attributes:
+        call: maps the rows to results, by name.
+        rows: arguments, (rows, ...) each; None where there is none.
+    """
+
+    call: Callable[..., Results]
+    rows: tuple[Tensor | None, ...]
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        return next((len(rows) for rows in self.rows if rows is not None), 1)
+
+    def row(self, index: int) -> Part:
+        """The same on one row."""
+        return Part(self.call, tuple(None if rows is None else rows[index : index + 1] for rows in self.rows))
+
+
+def private(network: StochasticNetwork) -> StochasticNetwork:
+    """A copy to try things on; the network itself where it cannot be copied (weights that a hook computes)."""
+    try:
+        return copy.deepcopy(network)
+    except (RuntimeError, TypeError):
+        return network
+
+
+def probe(
+    network: StochasticNetwork,
+    tried: StochasticNetwork,
+    sites: tuple[Site, ...],
+    objective: Objective,
+    inputs: Tensor | None,
+    targets: Tensor | None,
+) -> None:
+    """Raise an ``ImpureError`` unless every stage, the head and the objective are functions of one example.
+
+    ``tried`` is a private copy of the network, which this uses up.
+    """
+    if tried is not network:
+        try:
+            return _Probe(tried.double(), sites, objective).run(_double(inputs), _double(targets))
+        except ImpureError:
+            raise
+        except Exception:  # a part that holds to its own precision
+            tried = private(network)
+    try:
+        _Probe(tried, sites, objective).run(inputs, targets)
+    except EstimlabError:
+        raise
+    except Exception as error:
+        raise EstimlabError(
+            f"Problem: the network or the objective can be evaluated on all examples, but not on a few of them, or not "
+            f"at all states of its units: {error}. Every stage, the head and the objective must be functions of one "
+            "example, at the corners of the coding."
+        ) from error
+
+
+class _Probe:
+    def __init__(self, network: StochasticNetwork, sites: tuple[Site, ...], objective: Objective):
+        self.network, self.sites, self.objective = network, sites, objective
+        self.like = next(network.parameters()).detach()
+
+    def run(self, inputs: Tensor | None, targets: Tensor | None) -> None:
+        examples = _few(inputs if inputs is not None else targets)
+        inputs, targets = (None if data is None else data[examples] for data in (inputs, targets))
+        if inputs is not None and len(inputs) == 1 and inputs.is_floating_point():
+            inputs = torch.cat((inputs, 0.75 * inputs))  # a second example, towards zero: as likely a valid one
+        watch, state = Watch(), numpy_state()
+        with torch.no_grad(), watch.names_of(self.network):
+            parts = self._chain(inputs) if isinstance(self.network, Chain) else self._scan(inputs, watch)
+            for part in parts:
+                output = self._check(part, watch)
+            if targets is not None:
+                targets = targets[torch.arange(len(output), device=targets.device) % len(targets)]
+            self._check(Part(partial(_named, "The objective", self.objective), (output, targets)), watch)
+        if numpy_state() != state:
+            raise _impure(Impurity.DRAWS, "A stage, the head or the objective", "from numpy's global generator")
+
+    def _chain(self, inputs: Tensor | None) -> Iterator[Part]:
+        """Stage by stage, then the head."""
+        chain, rows = self.network, inputs
+        assert isinstance(chain, Chain)
+        for k, (stage, site) in enumerate(zip(chain.stages, self.sites, strict=True)):
+            yield Part(partial(_named, f"The stage 'stages.{k}'", stage), (rows,))
+            rows = _corners(site, ROWS, self.like)
+        yield Part(partial(_named, "The head", chain.head), (rows,))
+
+    def _scan(self, inputs: Tensor | None, watch: Watch) -> Iterator[Part]:
+        """One pass at given states, every carry watched."""
+        count = 1 if inputs is None else len(inputs)
+        shared = {k: _corners(site, 1, self.like)[0] for k, site in enumerate(self.sites) if site.shared}
+        free = [_corners(site, count, self.like) for site in self.sites if not site.shared]
+        network = self.network
+
+        def scan(inputs: Tensor | None, *states: Tensor) -> Results:
+            rows, left, results = 1 if inputs is None else len(inputs), iter(states), Results()
+            carry = _kept(watch, "initial(inputs)", network.initial, inputs)
+            for k in range(len(self.sites)):
+                state = shared[k] if k in shared else next(left)
+                name = f"preactivation({k}, carry)"
+                a, carry = _kept(watch, name, partial(network.preactivation, k), carry)
+                results[f"The network's {name}"] = a.expand(rows, *a.shape) if k in shared else a
+                name = f"advance({k}, carry, state)"
+                carry = _kept(watch, name, partial(network.advance, k), carry, state)
+            results["The network's output(carry)"] = _kept(watch, "output(carry)", network.output, carry)
+            return results
+
+        watch.hand_over(list(shared.values()))
+        yield Part(scan, (inputs, *free))
+
+    def _check(self, part: Part, watch: Watch) -> Tensor:
+        """The last result, once the part has proved to be a function of one example."""
+        results = _called(part, watch)
+        again = _called(part, watch)
+        name = list(results)[-1]
+        for name, result in results.items():
+            if not _same(result, again[name]):
+                raise _impure(Impurity.UNREPEATABLE, name)
+            if result.ndim == 0 or len(result) != part.count:
+                raise _impure(Impurity.COUPLES, name, f"shape {tuple(result.shape)} for {part.count} examples")
+        alone = [self._alone(part.row(index), watch, name) for index in range(part.count)]
+        for name, result in results.items():
+            if not _same(result, torch.cat([row[name] for row in alone])):
+                raise _impure(Impurity.COUPLES, name)
+        return results[name]
+
+    def _alone(self, row: Part, watch: Watch, name: str) -> Results:
+        try:
+            return _called(row, watch)
+        except EstimlabError:
+            raise
+        except Exception as error:  # functional batch norm of one example
+            raise _impure(Impurity.COUPLES, name, f"one example alone: {error}") from error
+
+
+def _called(part: Part, watch: Watch) -> Results:
+    """The results of one call, which neither draws nor writes."""
+    given = tuple(None if rows is None else rows.clone() for rows in part.rows)
+    watch.hand_over(given)
+    with watch:
+        results = part.call(*given)
+    name = next(iter(results))
+    seen = watch.incident
+    if seen is not None:
+        module = f"{seen.module!r}, {seen.kind}, " if seen.module else ""
+        raise _impure(seen.reason, name, module + seen.operation, seen.module)
+    for before, after in zip(part.rows, given, strict=True):
+        if before is not None and after is not None and not torch.equal(before, after):
+            raise _impure(Impurity.WRITES, name)
+    return results
+
+
+def _named(name: str, function: Callable[..., Tensor], *arguments: Tensor | None) -> Results:
+    return {name: function(*arguments)}
+
+
+def _kept(watch: Watch, name: str, step: Callable[..., Any], carry: Any, *state: Tensor) -> Any:
+    """The result of a step, which must leave the carry as it was: its tensors, and the containers that hold them."""
+    before = tree_leaves(carry)
+    watch.hand_over(before)
+    result = step(carry, *state)
+    if list(map(id, before)) != list(map(id, tree_leaves(carry))):
+        raise _impure(Impurity.WRITES, f"The network's {name}", "it changes the carry")
+    return result
+
+
+_MESSAGES = {
+    Impurity.WRITES: "writes into what it is given{detail}. The same states are read again elsewhere, and gradients "
+    "would be wrong without a word: set inplace=False there, or begin with a copy, input.clone().",
+    Impurity.DRAWS: "draws random numbers{detail}. Every stage, the head and the objective must be functions: call "
+    "network.eval() for what is random in training only, and make drawn units a layer of their own (units=...).",
+    Impurity.UNREPEATABLE: "gives another result at a second call on the same states{detail}: it draws random numbers, "
+    "or keeps state between calls. Write it as a function of its argument alone.",
+    Impurity.COUPLES: "couples examples{detail}: an example alone gets another result than among others. Let every "
+    "operation act on one example (no mean over the first dimension, no statistics of the batch), and reduce nothing "
+    "over the batch.",
+}
+
+
+def _impure(reason: Impurity, name: str, detail: str = "", where: str = "") -> ImpureError:
+    message = _MESSAGES[reason].format(detail=f" ({detail})" if detail else "")
+    return ImpureError(f"Problem: {name[0].lower()}{name[1:]} {message}", reason, where or name)
+
+
+def _few(data: Tensor | None) -> Any:
+    """Numbers of a few examples, the first and the last among them."""
+    count = 1 if data is None else len(data)
+    return sorted({round(float(x)) for x in torch.linspace(0, count - 1, ROWS)})
+
+
+def _corners(site: Site, rows: int, like: Tensor) -> Tensor:
+    """States of a site: all low, all high, then mixed ones, always the same."""
+    bits = torch.randint(0, 2, (rows, *site.shape), generator=torch.Generator().manual_seed(0))
+    bits[:1], bits[1:2] = 0, 1
+    return site.units.state(bits.to(like))
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    if not one.is_floating_point() or one.numel() == 0:
+        return torch.equal(one, other)
+    size = float(torch.where(one.isfinite(), one, 0).abs().max())
+    tolerance = math.sqrt(torch.finfo(one.dtype).eps) * size
+    return torch.allclose(one, other, rtol=0, atol=tolerance, equal_nan=True)
+
+
+def _double(data: Tensor | None) -> Tensor | None:
+    return data.double() if data is not None and data.is_floating_point() else data
