@@ -52,14 +52,15 @@ def exact_moments(
         A ``Measurement`` whose standard errors are zero.
 
     Errors:
-        EstimlabError: the estimator is not hard-forward; the network is not a chain or is too wide.
+        EstimlabError: the estimator is not hard-forward; the network is not a chain or is too wide; the reference
+            belongs to another problem, or to this one before it changed.
     """
     hard = require_hard_forward(estimator, "exact_moments")
     require_chain(problem, "exact_moments")
     if not force:
         _check_budget(problem, max_seconds)
     truth = LayerwiseEnumeration().gradient(problem, force=force) if reference is None else reference
-    truth.check_blocks(problem)
+    truth.check_problem(problem)
     layers = ChainLayers(problem.to(dtype=torch.float64))
     with torch.no_grad():
         mean, variance = _Moments(layers, hard).compute()

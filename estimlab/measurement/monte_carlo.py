@@ -42,7 +42,8 @@ def measure(
         seed: non-negative integer.
 
     Errors:
-        EstimlabError: too few draws; a surrogate of the wrong shape, or NaN, or that cannot be mapped over draws.
+        EstimlabError: too few draws; a surrogate of the wrong shape, or NaN, or that cannot be mapped over draws; a
+            reference of another problem, or of this one before it changed.
     """
     return measure_many(problem, (estimator,), reference, draws, seed)[0]
 
@@ -104,7 +105,7 @@ def _measurement(problem: Problem, estimator: Estimator, groups: Groups, truth: 
 def _truth(problem: Problem, reference: Gradient | Reference | None) -> Gradient:
     if not isinstance(reference, Gradient):
         return (LayerwiseEnumeration() if reference is None else reference).gradient(problem)
-    reference.check_blocks(problem)
+    reference.check_problem(problem)
     return reference
 
 

@@ -53,10 +53,11 @@ def quadrature_moments(
         tolerance: of the error, for the double-exponential rule.
 
     Errors:
-        EstimlabError: too many nodes, or the tolerance is not reached with as many as are allowed.
+        EstimlabError: too many nodes, or the tolerance is not reached with as many as are allowed; the reference
+            belongs to another problem, or to this one before it changed.
     """
     truth = LayerwiseEnumeration().gradient(problem) if reference is None else reference
-    truth.check_blocks(problem)
+    truth.check_problem(problem)
     double = problem.to(dtype=torch.float64)
     if double.expected is None:
         double = double.with_expected(truth.expected)

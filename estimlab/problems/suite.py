@@ -94,9 +94,10 @@ class Suite:
         return build_problem(self._entry(name)["content"], self._tensors(name))
 
     def truth(self, name: str) -> Gradient:
-        """The stored exact gradient, its content checked against the hash."""
+        """The stored exact gradient, its content checked against the hash, with the fingerprint of the problem."""
         import torch
 
+        from estimlab.model.fingerprint import Fingerprint
         from estimlab.references.base import Gradient
 
         tensors, made = self._tensors(name), self._entry(name)["truth"]
@@ -104,7 +105,8 @@ class Suite:
         value = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
         stderr = {block: torch.zeros_like(tensor) for block, tensor in value.items()}
         objective, expected = float(tensors["truth.objective"]), tensors["truth.expected"]
-        return Gradient(objective, value, stderr, expected, made["reference"], dict(made["checks"]))
+        owner = Fingerprint.of(self.load(name))
+        return Gradient(objective, value, stderr, expected, made["reference"], dict(made["checks"]), owner)
 
     def _entry(self, name: str) -> dict[str, Any]:
         if name not in self.names:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from estimlab.declared import Declared
 from estimlab.errors import EstimlabError
+from estimlab.model.fingerprint import Fingerprint
 from estimlab.model.problem import Problem
 
 
@@ -25,6 +26,7 @@ class Gradient:
         expected: expected objective of each example.
         reference: repr of the reference that computed it.
         checks: facts that came with the computation, for example how far probabilities sum from one.
+        fingerprint: of the problem that it belongs to; None where it was made by hand, then any problem is accepted.
     """
 
     objective: float
@@ -33,6 +35,7 @@ class Gradient:
     expected: Float[Tensor, " batch"]
     reference: str
     checks: dict[str, float] = field(default_factory=dict)
+    fingerprint: Fingerprint | None = field(default=None, repr=False)
 
     @property
     def exact(self) -> bool:
@@ -46,6 +49,17 @@ class Gradient:
         if mine != theirs:
             raise EstimlabError(
                 f"The reference has the blocks {mine}, the network has {theirs}: compute the reference on this problem."
+            )
+
+    def check_problem(self, problem: Problem) -> None:
+        """Raise unless this is the gradient of the problem as it is now, or was made by hand."""
+        self.check_blocks(problem)
+        differences = [] if self.fingerprint is None else list(self.fingerprint.differences(problem))
+        if differences:
+            raise EstimlabError(
+                "The reference belongs to another problem, or the problem has changed since: other "
+                f"{' and '.join(differences)}. Compute it again, as el.LayerwiseEnumeration().gradient(problem); where "
+                "you know that the gradient is the same, give dataclasses.replace(reference, fingerprint=None)."
             )
 
     def norm(self) -> float:
@@ -62,12 +76,18 @@ class Reference(Declared, abc.ABC):
 
 
 def exact_gradient(
-    reference: Reference, problem: Problem, expected: Tensor, value: dict[str, Tensor], checks: dict[str, float]
+    reference: Reference,
+    problem: Problem,
+    fingerprint: Fingerprint,
+    expected: Tensor,
+    value: dict[str, Tensor],
+    checks: dict[str, float],
 ) -> Gradient:
-    """A ``Gradient`` without standard error, checked to be finite."""
+    """A ``Gradient`` without standard error, checked to be finite; the fingerprint was taken before it was computed."""
     stderr = {name: torch.zeros_like(block) for name, block in value.items()}
     for name, block in value.items():
         if not bool(torch.isfinite(block).all()):
             problem.check_finite()
             raise FloatingPointError(f"The exact gradient of {name!r} is not finite.")
-    return Gradient(float(expected.mean()), value, stderr, expected.detach(), repr(reference), checks)
+    objective, owner = float(expected.mean()), fingerprint.after(problem)
+    return Gradient(objective, value, stderr, expected.detach(), repr(reference), checks, owner)

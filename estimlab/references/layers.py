@@ -9,6 +9,7 @@ import torch
 
 from estimlab.errors import EstimlabError
 from estimlab.model.chain import Chain
+from estimlab.model.fingerprint import Fingerprint
 from estimlab.model.problem import Problem
 from estimlab.references.base import Gradient, Reference, exact_gradient
 from estimlab.references.plan import Plan, plan_enumeration
@@ -67,13 +68,14 @@ class LayerwiseEnumeration(Reference):
         plan = self._quick_plan(problem)
         if not force:
             plan.check(self.max_seconds, self.max_bytes, tuple(site.size for site in problem.sites))
+        fingerprint = Fingerprint.of(problem)
         copy = problem.differentiable(getattr(torch, self.dtype))
         sweep = Sweep(copy, self._block_rows(problem), shows_progress=plan.seconds > SHOW_AFTER)
         with torch.no_grad():
             sweep.states()
         sweep.parameters()
         gradient = {name: block.double() for name, block in sweep.gradient.items()}
-        return exact_gradient(self, problem, sweep.expected.double(), gradient, sweep.checks)
+        return exact_gradient(self, problem, fingerprint, sweep.expected.double(), gradient, sweep.checks)
 
     def _quick_plan(self, problem: Problem) -> Plan:
         """The plan, its seconds calibrated only where they matter."""

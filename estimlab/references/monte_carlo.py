@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from estimlab.errors import EstimlabError
+from estimlab.model.fingerprint import Fingerprint
 from estimlab.model.functional import RunningMoments, per_draw_gradients
 from estimlab.model.problem import Problem
 from estimlab.model.units import NoiseLaw
@@ -82,6 +83,7 @@ class MonteCarloReference(Reference):
         """The gradient of the expected objective by every block, with the standard error of each coordinate."""
         problem.check_finite()
         problem.check_independent()
+        fingerprint = Fingerprint.of(problem)
         draw = FlippedFutures(problem.to(dtype=torch.float64), self.enumerate_last)
         sampler, draws, checks = _Sampler(self, draw), self.draws, dict[str, float]()
         if draw.sampled == 0:
@@ -92,7 +94,8 @@ class MonteCarloReference(Reference):
         checks |= {"draws": float(draws), "relative_error": blocks.relative_error()}
         checks |= {"objective_stderr": float(values.stderr["mean"])}
         expected = values.mean["examples"]
-        return Gradient(float(expected.mean()), blocks.mean, blocks.stderr, expected, repr(self), checks)
+        owner = fingerprint.after(problem)
+        return Gradient(float(expected.mean()), blocks.mean, blocks.stderr, expected, repr(self), checks, owner)
 
     def _size(self, sampler: _Sampler) -> tuple[int, float]:
         """Number of draws, and relative error of the pilot that fixed it."""

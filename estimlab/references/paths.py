@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from estimlab.errors import EstimlabError
+from estimlab.model.fingerprint import Fingerprint
 from estimlab.model.problem import Problem
 from estimlab.references.base import Gradient, Reference, exact_gradient
 
@@ -35,6 +36,7 @@ class PathEnumeration(Reference):
     def gradient(self, problem: Problem) -> Gradient:
         """The exact gradient by every block."""
         self._check(problem)
+        fingerprint = Fingerprint.of(problem)
         problem = problem.differentiable(torch.float64)
         names, parameters = zip(*problem.network.named_parameters(), strict=True)
         paths = 2 ** sum(site.size for site in problem.sites)
@@ -49,7 +51,7 @@ class PathEnumeration(Reference):
             total = [t if g is None else t + g for t, g in zip(total, grads, strict=True)]
             expected, probability = expected + block.detach(), probability + weight.detach().sum(0)
         checks = {"probability_error": float((probability - 1).abs().max())}
-        return exact_gradient(self, problem, expected, dict(zip(names, total, strict=True)), checks)
+        return exact_gradient(self, problem, fingerprint, expected, dict(zip(names, total, strict=True)), checks)
 
     def _check(self, problem: Problem) -> None:
         problem.check_finite()
