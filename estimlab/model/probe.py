@@ -2,10 +2,11 @@
 
 A part (a stage, the head, the objective; the whole pass of a network that is no chain) is called on a few rows: the
 first stage on rows of the inputs, the others on corners of the coding. What it was given must stay as it was, a second
-call must give the same, and a row alone what it gives among the others. It is called on a float64 copy, where two
-orders of a sum differ by n eps <= 1e-12 for sums of n <= 4000 terms, so that the tolerance ``sqrt(eps)`` = 1.5e-8 of
-the largest result forgives a cancellation of four digits and more, and no coupling that could be seen in a gradient.
-Parts that cannot be called in float64 are called in their own precision, with the ``sqrt(eps)`` of that.
+call must give the same, and a row alone what it gives among the others, in either order.
+
+It is called on a float64 copy, where two orders of a sum differ by n eps <= 1e-12 for sums of n <= 4000 terms: the
+tolerance ``sqrt(eps)`` = 1.5e-8 of the largest result forgives a cancellation of four digits and more. Parts that
+cannot be called in float64 are called in their own precision, with the ``sqrt(eps)`` of that.
 
 What it cannot see: an effect that these few rows do not have, and state that shows after many calls only.
 """
@@ -53,6 +54,10 @@ class Part:
     def row(self, index: int) -> Part:
         """The same on one row."""
         return Part(self.call, tuple(None if rows is None else rows[index : index + 1] for rows in self.rows))
+
+    def reversed(self) -> Part:
+        """The same on the rows from the last to the first."""
+        return Part(self.call, tuple(None if rows is None else rows.flip(0) for rows in self.rows))
 
 
 def private(network: StochasticNetwork) -> StochasticNetwork:
@@ -158,8 +163,9 @@ class _Probe:
             if result.ndim == 0 or len(result) != part.count:
                 raise _impure(Impurity.COUPLES, name, f"shape {tuple(result.shape)} for {part.count} examples")
         alone = [self._alone(part.row(index), watch, name) for index in range(part.count)]
+        back = _called(part.reversed(), watch)  # finds what sorts the examples, where they are in order
         for name, result in results.items():
-            if not _same(result, torch.cat([row[name] for row in alone])):
+            if not _same(result, torch.cat([row[name] for row in alone])) or not _same(result, back[name].flip(0)):
                 raise _impure(Impurity.COUPLES, name)
         return results[name]
 
