@@ -18,12 +18,6 @@ CASES = [(reason, kind) for reason, kinds in zoo.IMPURE.items() for kind in kind
 INPUTS = networks.normal(0, 4, 3)
 
 
-def agree(given: zoo.Given) -> bool:
-    problem = given.problem()
-    layers, paths = el.LayerwiseEnumeration().gradient(problem), el.PathEnumeration().gradient(problem)
-    return networks.blocks_close(layers.value, paths.value, 1e-12)
-
-
 def refusal(build) -> ImpureError:
     with pytest.raises(ImpureError) as caught:
         build()
@@ -38,8 +32,10 @@ def test_every_right_module_is_accepted_as_stage_and_as_head(kind, dtype):
     el.Problem(chain, el.Quadratic(), INPUTS.to(dtype))
 
 
-@pytest.mark.parametrize(("reason", "kind"), CASES, ids=[kind for _, kind in CASES])
-@pytest.mark.parametrize("place", [0, 1, 2])
+PLACED = [(*case, number % 3) for number, case in enumerate(CASES)]
+
+
+@pytest.mark.parametrize(("reason", "kind", "place"), PLACED, ids=[f"{kind}-{place}" for _, kind, place in PLACED])
 def test_every_wrong_module_is_refused_with_its_reason_and_its_place(reason, kind, place):
     modules = [nn.Linear(3, 2), nn.Linear(2, 2), nn.Linear(2, 2)]
     modules[place] = zoo.IMPURE[reason][kind](3 if place == 0 else 2, 2)
@@ -71,7 +67,7 @@ def test_the_module_at_fault_is_named():
     assert (str(again), again.reason, again.where) == (str(error), error.reason, error.where)
 
 
-@pytest.mark.parametrize("kind", ["linear", "counting", "batch norm in evaluation", "spectral norm"])
+@pytest.mark.parametrize("kind", ["counting", "batch norm in evaluation"])
 @pytest.mark.parametrize("fault", [None, *zoo.IMPURE])
 def test_a_probe_leaves_no_trace(kind, fault):
     faulty = list(zoo.IMPURE[fault].values())[0] if fault else nn.Linear  # noqa: RUF015
@@ -217,24 +213,3 @@ def test_derived_problems_are_not_probed_again(monkeypatch):
     monkeypatch.setattr("estimlab.model.problem.probe", lambda *arguments: pytest.fail("probed again"))
     for derived in (problem.example(0), problem.repeated(2), problem.to(torch.float32), problem.copy()):
         assert derived.sites == problem.sites
-
-
-@pytest.mark.parametrize("seed", range(1, 9))
-def test_random_right_networks_are_accepted_and_agree(seed):
-    assert agree(zoo.correct(seed))
-
-
-@pytest.mark.parametrize("reason", zoo.IMPURE)
-@pytest.mark.parametrize("seed", range(4))
-def test_random_wrong_networks_are_refused(reason, seed):
-    assert refusal(zoo.impure(100 + 3 * seed, reason).problem).reason is reason
-
-
-@pytest.mark.slow
-def test_three_hundred_random_networks():
-    """Every right one accepted and equal by both references; every wrong one refused by its reason."""
-    for seed in range(1000, 1240):
-        assert agree(zoo.correct(seed)), seed
-    for reason in zoo.IMPURE:
-        for seed in range(40):
-            assert refusal(zoo.impure(2000 + seed, reason).problem).reason is reason, seed
