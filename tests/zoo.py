@@ -194,7 +194,7 @@ IMPURE: dict[Impurity, dict[str, Callable[[int, int], nn.Module]]] = {
         "rarely": _function(lambda x: x + (torch.rand(()) < 1e-9).to(x)),
         "numpy, rarely": _function(_numpy_rarely),
         "gumbel": _function(lambda x: functional.gumbel_softmax(x)),
-        "rrelu": _function(lambda x: functional.rrelu(x, training=True)),
+        "rrelu": _function(lambda x: functional.rrelu(x - 100, training=True)),
     },
     Impurity.COUPLES: {
         "centred": _function(lambda x: x - x.mean(0)),
@@ -230,13 +230,15 @@ def impure(seed: int, reason: Impurity) -> Given:
     place = int(rng.integers(0, len(kinds) + 1))  # the last one is the head
     makers: list[Callable[[int, int], nn.Module]] = [nn.Linear] * (len(kinds) + 1)
     makers[place] = faults[kind]
-    return replace(_given(rng, kinds, makers, None, (torch.float64, torch.float32)), kinds=(*kinds, kind))
+    return replace(_given(rng, kinds, makers, None, (torch.float64, torch.float32), least=2), kinds=(*kinds, kind))
 
 
-def _given(rng: np.random.Generator, kinds: list[str], makers: list[Any], wide: int | None, types: Any) -> Given:
+def _given(
+    rng: np.random.Generator, kinds: list[str], makers: list[Any], wide: int | None, types: Any, least: int = 1
+) -> Given:
     widths = [int(rng.integers(2, 4)) for _ in kinds]
     inputs = wide or int(rng.integers(2, 5))
-    batch, outputs = int(rng.integers(1, 4)), 2
+    batch, outputs = int(rng.integers(least, 4)), 2
     sizes = zip((inputs, *widths), (*widths, outputs), strict=True)
     modules = [make(*size) for make, size in zip((*makers, nn.Linear)[: len(kinds) + 1], sizes, strict=True)]
     dtype = types[int(rng.choice(len(types), p=(0.5, 0.4, 0.1)[: len(types)] if len(types) > 2 else None))]
