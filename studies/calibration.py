@@ -9,6 +9,7 @@ from typing import final
 import pandas as pd
 import torch
 from scipy import stats
+from statements.calibration import ANSWER
 from torch import Tensor
 
 import estimlab as el
@@ -216,13 +217,6 @@ SMALL = Bits("three bits", el.Quadratic(linear=(0.5, -0.3, 0.8)), (0.7, -0.4, 0.
 COVERAGES = (*(Coverage(toy, bias) for toy in TOYS for bias in BIASES), *(Coverage(Relaxed(t)) for t in TEMPERATURES))
 ALARMS = tuple(FalseAlarms(SMALL, estimator) for estimator in (el.Reinforce(), el.DisARM()))
 EFFECTS = tuple(i / 2 for i in range(17))
-ANSWER = (
-    "Where tails are light, yes: with 512 draws, 95 % intervals of mean, variance and MSE cover 94.2 to 95.3 % on four "
-    "toys, those of the squared bias by the noncentral chi-square at least 94.3 % (two standard errors: down to 89 %), "
-    "those of the cosine at least 94.6 % at a bias of 30 standard errors and 92 to 94 % at 10; every gate passes the "
-    "binomial test over 2000 seeds at 5 % and at 1 %, with a power within 0.03 of normal theory. Straight-through "
-    "Gumbel-Softmax at temperatures of 0.01 and below covers only 42 to 93 %, and is flagged as heavy-tailed."
-)
 STUDY = Study(
     question="Do gates reject as often as they say, and do 95 % intervals cover 95 %?",
     answer=ANSWER,

@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any, ClassVar, final
 
 import torch
+from statements.depth import ANSWER
 from torch import Tensor, nn
 
 import estimlab as el
@@ -182,13 +183,7 @@ def cells(depths: tuple[int, ...], seeds: tuple[int, ...], draws: int, attribute
 
 STUDY = Study(
     question="How do the bias, the deviation and the direction of each estimator change with the depth of the network?",
-    answer="At initialisation the median bias of ST, ZGR and MVE in the first layer is 0.07, 0.04 and 0.05 of the "
-    "gradient at three layers and grows to 0.38, 0.35 and 0.37 at twenty; after training it is 0.84, 0.35 and "
-    "0.69 there. Most of it is length: the median cosine of the mean is above 0.94 at twenty layers, and GR(0.5),"
-    " with a bias of 0.92, only shrinks the gradient. The deviation limits deep networks more: after training it "
-    "grows from 0.5 to 7000 times the gradient for ST and from 1.1 to 46,000 times for ZGR. Gumbel-Softmax "
-    "gradients vanish like (tau log 1/tau)^L: the probability of one above 0.01 is within 12 % of that limit at "
-    "tau = 0.003.",
+    answer=ANSWER,
     cells=cells(DEPTHS, (0, 1, 2, 3, 4), draws=2048, attributed=10, single=200_000),
     smoke=cells((1, 2), (0,), draws=512, attributed=2, single=2000),
     columns=(

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 import torch
+from statements.iwst_family import ANSWER
 
 import estimlab as el
 from estimlab.cells import build
@@ -200,13 +201,7 @@ def cells(widths: tuple[int, ...], stages: tuple[int, ...], seeds: tuple[int, ..
 
 STUDY = Study(
     question="Which importance weights give the best trade of bias against deviation, layer by layer?",
-    answer="None is best in all layers. Constants other than 1/2 lose: some mix of ST and ZGR beats 91 to 100 % of "
-    "them in each layer (in the scale-invariant plane 12 to 100 %). In trained layers a mix also beats 85 to "
-    "100 % of the members of MVE and of the power family (scale-invariant: 30 to 100 %), but only 0 to 30 % of"
-    " Gumbel-Rao's (22 to 30 %): ST-ZGR does not dominate Gumbel-Rao, which buys its small deviation by "
-    "shrinking the gradient. For one unit both optima lie on the front where the slope falls with the state; "
-    "where it grows, MVE, which takes it for constant, leaves the front, and variance + lambda bias^2 is 2 to "
-    "118 times the optimum for lambda from 100 to 0.3.",
+    answer=ANSWER,
     cells=cells((8, 8, 8), (0, 100), (0, 1, 2)),
     smoke=cells((2, 2), (0,), (0,)),
     columns=(

@@ -8,6 +8,7 @@ from typing import Literal, final
 
 import pandas as pd
 import torch
+from statements.noise_law import ANSWER
 from torch import Tensor
 
 import estimlab as el
@@ -105,10 +106,7 @@ def summary(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 STUDY = Study(
     question="Under which noise law is straight-through exact in a deep network?",
-    answer="Under uniform noise, where no unit saturates and the objective is affine in the last state: the bias is "
-    "zero in every layer, where the other laws have 2 to 8 % below the last one. An objective multilinear in the last "
-    "state is exact in the last layer under every law, and only there. With the logistic loss no law is exact, and in "
-    "trained networks, which saturate, the law hardly matters: the bias is 0.8 to 1.1 times the gradient under each.",
+    answer=ANSWER,
     cells=cells(("unsaturated", "trained"), ("affine", "multilinear", "logistic loss"), networks=9),
     smoke=cells(("unsaturated",), ("affine", "logistic loss"), networks=2),
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, final, get_args
 
 import pandas as pd
+from statements.proxy import ANSWER
 
 import estimlab as el
 from estimlab.cells import MedianMoments, ProblemRecipe
@@ -76,13 +77,7 @@ def summary(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 STUDY = Study(
     question="How much is lost by a straight-through proxy that is not the density of the noise?",
-    answer="Early in training the density itself has the smallest bias in 8 of 12 pairs of layer and law, and is "
-    "within 0.1 of the smallest in all; a smooth proxy of the right width costs little (tanh under Gaussian noise), "
-    "the identity 2.5 to 7 times the gradient, SignSwish 1.1 to 2.3 times. Its direction is not always the best: under "
-    "triangular noise the first layer has cosine 0.47, with tanh 0.76. Late in training no proxy helps, matched "
-    "or not: the bias is about the gradient itself (0.95 to 1.12 with the density; only the third layer under uniform "
-    "noise has less, 0.49), and with the identity 8 to 160 times as large. The identity's direction, though, is then "
-    "the best in the first layer under logistic and Gaussian noise: cosine 0.8 against 0.4.",
+    answer=ANSWER,
     cells=cells(("early", "late"), networks=9),
     smoke=cells(("early",), networks=2),
 )

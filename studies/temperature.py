@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy import special
+from statements.temperature import ANSWER
 from torch import Tensor
 
 import estimlab as el
@@ -231,10 +232,7 @@ def summary(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 ORDER = "its stderr is the change of the fit when the last correction is dropped, as nothing is sampled"
 STUDY = Study(
     question="How do bias and variance of Gumbel-Softmax, ST-GS and Gumbel-Rao depend on the temperature?",
-    answer="As theory says, constants included. Gumbel-Softmax: bias O(tau), for a linear objective O(tau^2), variance "
-    "O(1 / tau). ST-GS and Gumbel-Rao with any K have one and the same bias, which tends to ZGR's: nothing for "
-    "quadratics, 50 % for the cubic, 8 % for the exponential; their variance is O(1 / tau) too, divided by K, and only "
-    "with infinite K bounded. All fitted orders are those of the theory within twice the uncertainty of the fit.",
+    answer=ANSWER,
     cells=cells(CONSTANTS, FAMILIES, DECADES),
     smoke=cells(("quadratic", "cubic"), FAMILIES[:2], DECADES[4:20:2]),
     columns=(

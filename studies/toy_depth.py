@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 from published_toy import MEAN, ONE, published
 from published_toy import PUBLISHED as EPOCH_100
+from statements.toy_depth import ANSWER
 
 import estimlab as el
 from estimlab.cells import ExactMoments, MeasurementCell, MonteCarloMoments, ProblemRecipe, build
@@ -200,13 +201,7 @@ def summary(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 STUDY = Study(
     question="How do the errors of the estimators grow with depth and with training, and what does averaging help?",
-    answer="Straight-through's bias grows with depth and with training: 0.29, 0.53, 0.74 of the gradient in the three "
-    "layers at step 20, 0.83, 0.99, 1.22 at step 1000, where its mean has cosine 0.63, 0.22, -0.24 with the truth. In "
-    "absolute terms it falls, but the gradient falls faster. Gumbel-Softmax at temperature 1 and mean field grow more "
-    "(to 10 and 19); ZGR is far better up to step 100, no better late; PSA has no bias in the last layer and at most "
-    "0.6 below it. Late in training one draw of no estimator has an error below three times the gradient; of means of "
-    "9000 draws, those of PSA and ARM have less than 0.61 and 0.54 of it in every layer. The published instance shows "
-    "the same trend, with a quarter to two thirds of our straight-through bias at the same expected objective.",
+    answer=ANSWER,
     cells=cells(STEPS, draws=32_768, banded=16_384, averaged=(1, 8, 64, 512)),
     smoke=cells(STEPS[:1], draws=512, banded=512, averaged=(1, 64)),
     columns=(

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 import torch
 from scipy.special import stdtrit
+from statements.width import ANSWER
 
 import estimlab as el
 from estimlab.cells import build
@@ -122,12 +123,7 @@ _EXPONENT = "power b of the width n that fits best, least squares of log value o
 
 STUDY = Study(
     question="Does straight-through become more accurate with more units per layer?",
-    answer="At initialisation yes: from 2 to 16 units its median bias falls from 0.16 to 0.07 of the gradient in the "
-    "first layer and from 0.64 to 0.08 in the second, like n^-0.5 and n^-0.9; ZGR's falls in the second from "
-    "0.060 to 0.003, like n^-1.2. After 100 steps of exact descent no: from 4 to 16 units the bias of ST is 0.4 "
-    "to 0.5 in the first layer, and 0.7 to 1.0 in the second, where it grows like n^(0.19 +- 0.14); ZGR's falls "
-    "slowly, from 0.13 to 0.11 and from 0.08 to 0.06. The gain with many units that the literature reports is here "
-    "one of untrained networks.",
+    answer=ANSWER,
     cells=cells(0, WIDTHS, SEEDS) + cells(100, WIDTHS, SEEDS),
     smoke=cells(0, (2, 4, 6, 7), (0, 1), variance_to=6, draws=512) + cells(5, (4, 6), (0, 1), draws=512),
     derived=fits,

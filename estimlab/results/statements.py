@@ -38,7 +38,7 @@ class Statement:
         text: the sentence; ``{name}`` stands for what the rule returns under this name; words at both ends.
         tables: what the rule reads, in this order: names of studies, or paths of JSON files in the repository.
         rule: from tables to texts and truth values, by name.
-        rests_on: on how many networks and seeds it rests; may hold placeholders.
+        rests_on: on how many networks and seeds it rests, with placeholders; empty: on what the one before rests on.
         given: numbers in the text that are no results: settings, names, the problem's sizes.
     """
 

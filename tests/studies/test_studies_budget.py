@@ -23,7 +23,7 @@ def moments(estimator, bias, variance, cost, unbiased=False):
     """With independent errors."""
     (bias, b), (variance, v) = bias, variance
     estimates = BUDGET.Estimate(bias, np.array([b, 0.0])), BUDGET.Estimate(variance, np.array([0.0, v]))
-    return BUDGET.Moments(estimator, "0", *estimates, dict.fromkeys(BUDGET.UNITS, cost), unbiased)
+    return BUDGET.Moments(estimator, "0", *estimates, dict.fromkeys(BUDGET.UNITS, cost), unbiased, estimates[1].value)
 
 
 def test_at_the_crossover_both_means_have_the_same_error():
@@ -45,7 +45,7 @@ def test_the_error_of_the_mean_is_that_of_the_measurement():
     square = statistics["reference_norm"][0] ** 2
     estimates = [BUDGET._mean([measured], "0", name) for name in STATISTICS]
     assert [one.stderr * square for one in estimates] == pytest.approx([statistics[n][1] for n in STATISTICS])
-    one = BUDGET.Moments(el.GumbelSoftmax(0.5), "0", *estimates, {}, unbiased=False)
+    one = BUDGET.Moments(el.GumbelSoftmax(0.5), "0", *estimates, {}, unbiased=False, pilot=0.0)
     for draws in (1.0, 7.0, 100.0):
         assert one.error_of_mean(draws) == pytest.approx(measured.rmse_of_mean(draws)["0"], rel=0.02)
 
