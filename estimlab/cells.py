@@ -268,8 +268,6 @@ class TrainingRun(Cell):
             share = found["accuracy"]
             error = math.sqrt(share * (1 - share) / found["examples"])
             rows.append({"epoch": epochs, "statistic": name, "value": share, "stderr": error})
-        if len(session.record.results) > 2:
-            rows.append({"epoch": epochs, "statistic": "loss_of_draw", "value": session.record.results[2]["loss"]})
         return [{**head, "stderr": None, **row} for row in rows]
 
 

@@ -18,10 +18,15 @@ PREDICTORS = {
     "relative_std": r"relative std, $\mathrm{std}/\|g^*\|$",
     "relative_rmse": r"relative RMSE of one draw",
 }
-OUTCOMES = {"train_loss": "training loss", "error": "test error", "training_std": "std of gradient"}
+OUTCOMES = {
+    "error": "error of a draw",
+    "train_loss": "training loss",
+    "training_std": "std of gradient",
+}
 NOTE = (
     "Above: one mark per seed; the lower the temperature, the smaller the mark. Below: circles and squares, the small\n"
-    "network early and late in training; grey bars: 95 % of what tau is when the estimators are permuted."
+    "network early and late in training; lines: 95 % intervals, families of estimators resampled; grey bars: 95 % of\n"
+    "what tau is when the estimators are permuted. One small network at two stages, three seeds of the larger one."
 )
 PROXIES = {"identity": "s", "hard_tanh": "^", "approx_sign": "v"}
 MARKS = {"digits-early/v1": "o", "digits-late/v1": "s"}
@@ -35,7 +40,7 @@ def draw(table: pd.DataFrame) -> Figure:
         axes[0, column].set(xlabel=label + "\nof layer 0, 64-10-10, early")
         _ranks(axes[1, column], table[table["predictor"] == predictor])
         axes[1, column].set_title(label.split(",")[0])
-    axes[0, 0].set_ylabel("training loss of the larger network (nats)")
+    axes[0, 0].set_ylabel("test error of one drawn pass\nof the larger network")
     axes[1, 0].set_ylabel(r"Kendall's $\tau$, stratified by seed")
     legend(figure, axes[0, 0], NOTE)
     return figure
@@ -43,10 +48,10 @@ def draw(table: pd.DataFrame) -> Figure:
 
 def _scatter(ax: Axes, table: pd.DataFrame, predictor: str) -> None:
     chosen = (table["statistic"] == predictor) & (table["layer"] == "0") & (table["problem"] == next(iter(MARKS)))
-    outcomes = table[(table["statistic"] == "train_loss") & (table["recipe"] != "")]
+    outcomes = table[(table["statistic"] == "accuracy_of_draw") & (table["recipe"] != "")]
     for row in table[chosen].itertuples():
         same = (outcomes["estimator"] == row.estimator) & (outcomes["parameters"] == row.parameters)
-        y = outcomes[same]["value"]
+        y = 1 - outcomes[same]["value"]
         ax.plot(np.full(len(y), abs(row.value)), y, linestyle="none", **_look(row))
     ax.set(xscale="log")
     ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
@@ -69,6 +74,7 @@ def _ranks(ax: Axes, rows: pd.DataFrame) -> None:
                 ax.plot(
                     [k + shift] * 2, [row.chance_low, row.chance_high], color="0.8", linewidth=5, solid_capstyle="butt"
                 )
+                ax.plot([k + shift] * 2, [row.low, row.high], color="black", linewidth=0.7)
                 ax.plot(k + shift, row.value, marker=marker, color="black", linestyle="none")
     ax.axhline(0, color="0.6", linewidth=0.6, zorder=0)
     ax.set(xticks=range(len(OUTCOMES)), xlim=(-0.6, len(OUTCOMES) - 0.4), ylim=(-1.05, 1.05))

@@ -173,7 +173,6 @@ STATISTICS = _by_name(
     Column("test_loss", r"test loss", "nats", "mean objective on the test set, every unit at its mean"),
     Column("accuracy", r"accuracy", "1", "share of test examples answered correctly, every unit at its mean"),
     Column("accuracy_of_draw", r"accuracy (draw)", "1", "share of test examples answered correctly by one drawn pass"),
-    Column("loss_of_draw", r"test loss (draw)", "nats", "mean objective on the test set of one drawn pass"),
     Column(
         "training_std",
         r"$\mathrm{std}/\|\bar g\|$",

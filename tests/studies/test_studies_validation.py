@@ -23,7 +23,7 @@ def rows(x, y, problem="digits-early/v1"):
     runs = [
         {"recipe": "r", "seed": seed, "statistic": name, "estimator": f"e{k}", "parameters": "", "value": value}
         for seed, values in enumerate(y)
-        for name in ("train_loss", "accuracy", "training_std")
+        for name in ("train_loss", "accuracy_of_draw", "training_std")
         for k, value in enumerate(values)
     ]
     return small + runs
@@ -73,7 +73,7 @@ def test_means_over_seeds_carry_the_standard_error_of_the_mean():
         "estimator": "zgr",
         "parameters": "",
         "epoch": 3,
-        "statistic": "accuracy",
+        "statistic": "accuracy_of_draw",
         "stderr": 0.0,
     }
     (one,) = means([{**head, "seed": seed, "value": value} for seed, value in enumerate((0.7, 0.8, 0.9))])
