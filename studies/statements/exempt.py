@@ -17,7 +17,6 @@ PAGES: dict[str, str] = {
     "The judge is judged too": "a count of the mutants in tests/checks/mutants, held by their tests",
     "at depth 3, the head counted": "the definition of a column",
     "Small recipes are fastest with": "advice on threads",
-    "Paulus et al. 2021; our runs": "a citation",
     "The GPU path (bfloat16": "what has not been run: no result",
     "how busy the machine is moves absolute numbers by a third": "a caution from several runs, of which one is kept",
     "0: below 1e-10": "the definition of an entry of the table",
