@@ -71,7 +71,15 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(_HOME_OF[name]), name)
     if name in _MODULES:
         return importlib.import_module(f"estimlab.{name}")
-    raise AttributeError(f"module 'estimlab' has no attribute {name!r}")
+    if name.startswith("__"):  # what Python itself asks for
+        raise AttributeError(name)
+    from estimlab.errors import UnknownAttribute, closest
+
+    known = [*__all__, *_MODULES]
+    raise UnknownAttribute(
+        f"estimlab has no name {name!r}.{closest(name, known)} dir(estimlab) lists all; estimators are listed by "
+        "`estimlab list estimators` too."
+    )
 
 
 def __dir__() -> list[str]:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from statistics import median
 from typing import Any, ClassVar, final
 
+from estimlab.declared import Declared
 from estimlab.estimators.base import Estimator
 from estimlab.measurement.attribution import attribute_bias
 from estimlab.measurement.exact import exact_moments
@@ -24,7 +25,7 @@ from estimlab.training.recipes.base import Recipe
 
 
 @dataclass(frozen=True)
-class ProblemRecipe(abc.ABC):
+class ProblemRecipe(Declared, abc.ABC):
     """How to make a problem: a frozen dataclass of numbers, strings and further recipes."""
 
     @abc.abstractmethod

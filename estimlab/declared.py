@@ -14,11 +14,14 @@ import re
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from estimlab import arguments
 from estimlab.arguments import described
 from estimlab.errors import EstimlabError, closest
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def snake_case(name: str) -> str:
@@ -39,7 +42,7 @@ class Checked:
         if missing := sorted(getattr(cls, "__abstractmethods__", ())):
             methods = ", ".join(f"{method}()" for method in missing)
             raise EstimlabError(f"{cls.__name__} is abstract: it lacks {methods}.{_concrete(cls)}")
-        _check_names(cls, args, kwargs)
+        _check_names(cls.__name__, inspect.signature(cls.__init__), (None, *args), kwargs, cls)
         return super().__new__(cls)
 
     def __reduce__(self) -> Any:
@@ -73,7 +76,7 @@ class Declared(Checked):
             return value
         if isinstance(value, type) and issubclass(value, cls):
             return value()
-        if isinstance(value, str):
+        if isinstance(value, str) and cls.choices():
             known = {key: found for found in cls.choices() for key in (_name(found), found.__name__)}
             if value in known:
                 return known[value]()
@@ -142,25 +145,45 @@ def _required(cls: type) -> list[str]:
     return [p.name for p in parameters if p.default is p.empty and p.kind in plain]
 
 
-def _check_names(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Raise unless the arguments fit the fields."""
-    signature = inspect.signature(cls.__init__)  # type: ignore[misc]
+def checked(function: Callable[P, T]) -> Callable[P, T]:
+    """A function whose callers are told in a sentence which of their arguments it has not, or lacks."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        _check_names(function.__qualname__, signature, args, kwargs)
+        return function(*args, **kwargs)
+
+    return call
+
+
+def _check_names(
+    who: str, signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any], cls: type | None = None
+) -> None:
+    """Raise unless the arguments fit the signature, of a class's ``__init__`` or of a function."""
     try:
-        signature.bind(None, *args, **kwargs)
+        signature.bind(*args, **kwargs)
     except TypeError:
-        raise EstimlabError(_misfit(cls, list(signature.parameters.values())[1:], args, kwargs)) from None
+        parameters = list(signature.parameters.values())
+        if next(iter(signature.parameters), "") == "self":
+            if cls is None and len(args) + len(kwargs) < 2:
+                made = f"el.{who.replace('.', '().', 1)}(...)"
+                raise EstimlabError(f"{who} is called on the class: make an instance first, {made}.") from None
+            parameters, args = parameters[1:], args[1:]
+        raise EstimlabError(_misfit(who, parameters, args, kwargs, cls)) from None
 
 
-def _misfit(cls: type, parameters: list[inspect.Parameter], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+def _misfit(
+    who: str, parameters: list[inspect.Parameter], args: tuple[Any, ...], kwargs: dict[str, Any], cls: type | None
+) -> str:
     """What is wrong with the arguments, in a sentence."""
-    who, known = cls.__name__, [p.name for p in parameters]
-    kind = "fields" if "__dataclass_fields__" in vars(cls) else "arguments"
+    known = [p.name for p in parameters]
+    kind = "fields" if cls is not None and "__dataclass_fields__" in vars(cls) else "arguments"
     has = f"Its {kind} are {', '.join(known)}." if known else f"It has no {kind}."
-    undeclared = [name for name in kwargs if name not in known and name in inspect.get_annotations(cls)]
-    if undeclared and "__dataclass_fields__" not in cls.__dict__:
-        return f"{who}({undeclared[0]}=...): write @dataclass(frozen=True) before class {who}, to make it a field."
     for name in kwargs:
         if name not in known:
+            if cls is not None and kind == "arguments" and name in inspect.get_annotations(cls):
+                return f"{who}({name}=...): write @dataclass(frozen=True) before class {who}, to make it a field."
             what = f"there is no {kind.removesuffix('s')} {name!r}.{closest(name, known)}"
             return f"{who}({name}={described(kwargs[name])}): {what} {has}"
     if len(args) > len(known):
@@ -168,8 +191,8 @@ def _misfit(cls: type, parameters: list[inspect.Parameter], args: tuple[Any, ...
     twice = [name for name in known[: len(args)] if name in kwargs]
     if twice:
         return f"{who} got {twice[0]} twice, by place and by name: give it once."
-    missing = [name for name in _required(cls) if name not in kwargs and name not in known[: len(args)]]
-    return f"{who}(): give {' and '.join(missing)}. {has}"
+    lacking = [p.name for p in parameters[len(args) :] if p.default is p.empty and p.name not in kwargs]
+    return f"{who}(): give {' and '.join(lacking)}. {has}"
 
 
 def _after_conversion(post_init: Callable[[Any], None]) -> Callable[[Any], None]:

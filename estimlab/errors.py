@@ -40,6 +40,10 @@ class ImpureError(EstimlabError):
         return type(self), (str(self), self.reason, self.where)
 
 
+class UnknownAttribute(EstimlabError, AttributeError):
+    """A name that a module does not have; an ``AttributeError`` too, as Python asks for."""
+
+
 def closest(name: object, known: Iterable[str]) -> str:
     """`` Did you mean 'x' or 'y'?`` for the known names that resemble the given one, else the empty string."""
     matches = difflib.get_close_matches(str(name), list(known), n=2, cutoff=0.5)

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from estimlab.arguments import described
 from estimlab.errors import EstimlabError
 
 Key = tuple[int, int]
@@ -137,8 +138,8 @@ class RandomStream:
     stream: int = MEASUREMENT_STREAM
 
     def __post_init__(self) -> None:
-        if not isinstance(self.seed, int) or self.seed < 0:
-            raise EstimlabError(f"seed={self.seed!r}: a seed is a non-negative integer.")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise EstimlabError(f"seed={described(self.seed)}: a seed is a non-negative integer, for example seed=0.")
 
     def tables(self, requests: Mapping[Key, Request], start: int, stop: int, like: Tensor) -> dict[Key, Tensor]:
         """Uniforms of draws ``start .. stop - 1`` (start divisible by four), of shape (draws, \\*shape) per request."""

@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 
+from estimlab.declared import Declared
 from estimlab.errors import EstimlabError
 
 
 @dataclass(frozen=True)
-class Expression:
+class Expression(Declared):
     """``Expression("reinmax.reinmax(logits, 1.0)[0]", "logits", imports=("reinmax",))``: a call of a package.
 
     Torch is always there. The text is Python that is executed: give none that you would not run.
@@ -32,14 +33,32 @@ class Expression:
     arguments: str = "a"
     imports: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        try:
+            _compiled(self.code)
+        except SyntaxError as error:
+            raise EstimlabError(
+                f"Expression(code={self.code!r}): this is no Python expression ({error.msg})."
+            ) from error
+        known = [name.strip() for name in self.arguments.split(",")]
+        if not all(name.isidentifier() for name in known):
+            raise EstimlabError(f"Expression(arguments={self.arguments!r}): give names by commas, as 'a, u'.")
+
     def __call__(self, *values: Any) -> Any:
         """The expression at these arguments.
 
         Errors:
-            EstimlabError: a module that is not installed.
+            EstimlabError: a module that is not installed, another number of arguments, a name that is unknown.
         """
         names = [name.strip() for name in self.arguments.split(",")]
-        return eval(_compiled(self.code), _modules(self.imports), dict(zip(names, values, strict=True)))
+        if len(names) != len(values):
+            raise EstimlabError(f"{self!r} takes {self.arguments}; it got {len(values)} value(s).")
+        try:
+            return eval(_compiled(self.code), _modules(self.imports), dict(zip(names, values, strict=True)))
+        except NameError as error:
+            raise EstimlabError(
+                f"{self!r}: {error}. Name it in arguments=..., or its module in imports=(...,)."
+            ) from error
 
 
 @lru_cache

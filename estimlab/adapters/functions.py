@@ -17,6 +17,7 @@ from torch import Tensor
 
 from estimlab.adapters.calls import Call, Function, Interface, Probe, evaluate
 from estimlab.adapters.interception import UnitNoise
+from estimlab.arguments import described
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import ActivationEstimator, HardForward, RelaxedForward, replace_derivative
 from estimlab.model.units import BinaryUnits, Logistic, NoiseLaw
@@ -54,7 +55,15 @@ class _Adapted(ActivationEstimator):
         return Call(self.function, self.interface, self.low, self.high)
 
     def __post_init__(self) -> None:
-        probe = Probe.of(self.call)
+        try:
+            probe = Probe.of(self.call)
+        except (EstimlabError, RuntimeError):
+            raise
+        except Exception as error:
+            raise EstimlabError(
+                f"{type(self).__name__}({described(self.function)}): it fails on pre-activations, "
+                f"{type(error).__name__}: {error}. It must map a tensor of them to states, one per unit."
+            ) from error
         name = self.label or getattr(self.function, "__name__", type(self.function).__name__)
         for fact, value in (("probe", probe), ("name", name), ("exact_degree", self.degree)):
             object.__setattr__(self, fact, value)

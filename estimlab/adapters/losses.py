@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from estimlab.adapters.interception import Intercepted
+from estimlab.arguments import described
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Cost, Estimator
 from estimlab.measurement.counting import count_passes
@@ -63,15 +64,23 @@ class SurrogateLoss(Estimator):
     def surrogate(self, problem: Problem, noise: Noise) -> Float[Tensor, " batch"]:
         """The loss, per example."""
         channels = _Channels(noise)
-        with Intercepted(channels):
-            value = self.loss(problem)
+        try:
+            with Intercepted(channels):
+                value = self.loss(problem)
+        except (EstimlabError, RuntimeError):
+            raise
+        except Exception as error:
+            raise EstimlabError(
+                f"{described(self.loss)} fails on the problem: {type(error).__name__}: {error}. A loss takes the "
+                "problem and returns one value per example."
+            ) from error
         if not channels.used:
-            raise EstimlabError(f"{self.loss!r} draws nothing by torch: every draw would be the same.")
+            raise EstimlabError(f"{described(self.loss)} draws nothing by torch: every draw would be the same.")
         if not isinstance(value, Tensor) or value.shape not in ((), (problem.batch,)):
             got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise EstimlabError(
-                f"{self.loss!r} returned {got} for {problem.batch} example(s): it must return one value per example, "
-                "or their mean."
+                f"{described(self.loss)} returned {got} for {problem.batch} example(s): it must return one value per "
+                "example, or their mean."
             )
         return value.expand(problem.batch)
 

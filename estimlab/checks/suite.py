@@ -13,6 +13,7 @@ from estimlab.checks.draws import crash
 from estimlab.checks.given import chosen_claims, expectations, instance, one_of, require_seed
 from estimlab.checks.remedies import with_remedy
 from estimlab.checks.report import CheckFailedWarning, CheckReport, Refuted, Row, Undecided, Unused
+from estimlab.declared import checked
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator, HardForward
 
@@ -140,6 +141,7 @@ CHECKS: tuple[Check, ...] = (
 """In the order of a report: faults first."""
 
 
+@checked
 def check_estimator(
     estimator: Estimator | type[Estimator] | str,
     *,

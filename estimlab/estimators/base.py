@@ -83,7 +83,7 @@ class Estimator(Declared, abc.ABC):
     def advice(cls, value: Any) -> str:
         """What to write in place of what is often given for one."""
         if isinstance(value, Problem):
-            return "The problem comes first, the estimator second: swap the two."
+            return "That is a problem: where both are given, the problem comes first."
         if isinstance(value, (list, tuple)):
             return "For several use el.measure_many(problem, [...])."
         if isinstance(value, nn.Module):

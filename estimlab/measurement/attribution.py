@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from estimlab.arguments import Named
+from estimlab.declared import checked
 from estimlab.estimators.base import Estimator, HardForward
+from estimlab.measurement import arguments
 from estimlab.measurement.exact import checked_factors, require_hard_forward
 from estimlab.measurement.labels import estimator_columns
 from estimlab.measurement.layers import ChainLayers
@@ -34,6 +37,10 @@ class BiasAttribution:
     contributions: dict[int, dict[str, Tensor]]
     reference: dict[str, Tensor]
     layers: dict[str, tuple[str, ...]]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", Named.of(self.layers, "layer"))
+        object.__setattr__(self, "contributions", Named.of(self.contributions, "source layer"))
 
     def bias(self, layer: str) -> Tensor:
         """The bias of a layer's blocks, the sum of the contributions."""
@@ -70,7 +77,8 @@ class BiasAttribution:
         return torch.cat([self.contributions[source][name].flatten() for name in self.layers[layer]])
 
 
-def attribute_bias(problem: Problem, estimator: Estimator) -> BiasAttribution:
+@checked
+def attribute_bias(problem: Problem, estimator: Estimator | type[Estimator] | str) -> BiasAttribution:
     """Split the bias of every block by the layer that causes it, exactly (our derivation).
 
     Let ``H_k`` be the expected gradient with the exact derivative by layer k's pre-activations at layer k and the
@@ -80,9 +88,10 @@ def attribute_bias(problem: Problem, estimator: Estimator) -> BiasAttribution:
 
     Args:
         problem: on an ``el.Chain``; computed on a float64 copy.
-        estimator: a hard-forward estimator.
+        estimator: a hard-forward estimator, its class or its name.
     """
-    hard = require_hard_forward(estimator, "attribute_bias")
+    problem = arguments.problem(problem, "attribute_bias")
+    estimator = hard = require_hard_forward(estimator, "attribute_bias")
     require_chain(problem, "attribute_bias")
     truth = LayerwiseEnumeration().gradient(problem)
     layers = ChainLayers(problem.to(dtype=torch.float64))

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from estimlab.arguments import flag, number
+from estimlab.declared import checked
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator, HardForward
+from estimlab.measurement import arguments
 from estimlab.measurement.covariance import LayerFactors, loses_digits, summed_variance
 from estimlab.measurement.layers import ChainLayers
 from estimlab.measurement.measurement import Measurement
 from estimlab.model.functional import in_rows
 from estimlab.model.problem import Problem
-from estimlab.references.base import Gradient
-from estimlab.references.layers import LayerwiseEnumeration, require_chain
+from estimlab.references.base import Gradient, Reference
+from estimlab.references.layers import require_chain
 from estimlab.references.plan import Plan, product_rate
 
 
+@checked
 def exact_moments(
     problem: Problem,
-    estimator: Estimator,
-    reference: Gradient | None = None,
+    estimator: Estimator | type[Estimator] | str,
+    reference: Gradient | Reference | None = None,
     max_seconds: float = 600.0,
     force: bool = False,
 ) -> Measurement:
@@ -43,8 +48,8 @@ def exact_moments(
 
     Args:
         problem: on an ``el.Chain``; computed on a float64 copy.
-        estimator: a hard-forward estimator.
-        reference: the true gradient, ``LayerwiseEnumeration().gradient(problem)`` where it is not given.
+        estimator: a hard-forward estimator, its class or its name.
+        reference: the true gradient or a way to compute it; ``LayerwiseEnumeration()`` where it is not given.
         max_seconds: refuse what is estimated to take longer, unless ``force``.
         force: ignore ``max_seconds``.
 
@@ -55,12 +60,14 @@ def exact_moments(
         EstimlabError: the estimator is not hard-forward; the network is not a chain or is too wide; the reference
             belongs to another problem, or to this one before it changed.
     """
-    hard = require_hard_forward(estimator, "exact_moments")
+    problem = arguments.problem(problem, "exact_moments")
+    estimator = hard = require_hard_forward(estimator, "exact_moments")
+    number(max_seconds, "exact_moments", "max_seconds")
+    flag(force, "exact_moments", "force")
     require_chain(problem, "exact_moments")
     if not force:
         _check_budget(problem, max_seconds)
-    truth = LayerwiseEnumeration().gradient(problem, force=force) if reference is None else reference
-    truth.check_problem(problem)
+    truth = arguments.truth(reference, problem, "exact_moments", force)
     layers = ChainLayers(problem.to(dtype=torch.float64))
     with torch.no_grad():
         mean, variance = _Moments(layers, hard).compute()
@@ -68,8 +75,9 @@ def exact_moments(
     return Measurement.exact(problem, estimator, mean, variance, truth)
 
 
-def require_hard_forward(estimator: Estimator, who: str) -> HardForward:
+def require_hard_forward(estimator: Any, who: str) -> HardForward:
     """The estimator, refused where it has no local backward rule."""
+    estimator = arguments.estimator(estimator, who)
     if not isinstance(estimator, HardForward):
         raise EstimlabError(
             f"{who} serves hard-forward estimators (a drawn state and a local factor); {estimator!r} is not one. "

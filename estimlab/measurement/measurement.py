@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from estimlab.errors import EstimlabError
+from estimlab.arguments import Named, choice
 from estimlab.estimators.base import Cost, Estimator
 from estimlab.measurement.bias_interval import LARGEST_SHARE, largest_share
 from estimlab.measurement.chunks import ChunkMoments
@@ -124,6 +124,11 @@ class Measurement:
     groups: Groups | None = None
     checks: dict[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in ("mean", "variance", "reference", "reference_stderr"):
+            object.__setattr__(self, name, Named.of(getattr(self, name), "block"))
+        object.__setattr__(self, "layers", Named.of(self.layers, "layer"))
+
     @classmethod
     def exact(
         cls,
@@ -142,11 +147,12 @@ class Measurement:
     @property
     def bias(self) -> dict[str, Tensor]:
         """Mean minus truth, per block; holds the noise of both."""
-        return {name: self.mean[name] - self.reference[name] for name in self.mean}
+        return Named.of({name: self.mean[name] - self.reference[name] for name in self.mean}, "block")
 
     def statistics(self, by: By = "layer") -> dict[str, dict[str, tuple[float, float]]]:
         """Value and standard error of every statistic, per layer or block."""
-        return {place: self._statistics(place, blocks, by) for place, blocks in self._places(by).items()}
+        rows = {place: self._statistics(place, blocks, by) for place, blocks in self._places(by).items()}
+        return Named.of({place: Named.of(one, "statistic") for place, one in rows.items()}, by)
 
     def table(self, by: By = "layer") -> pd.DataFrame:
         """Tidy table: estimator, parameters, its fields, method, draws, layer or block, statistic, value, stderr.
@@ -231,8 +237,7 @@ class Measurement:
         return float(largest_share(squares))
 
     def _places(self, by: By) -> dict[str, tuple[str, ...]]:
-        if by not in ("layer", "block", "network"):
-            raise EstimlabError(f"by={by!r}: give 'layer', 'block' or 'network'.")
+        choice(by, "table", "by", get_args(By))
         if by == "network":
             return {"network": tuple(self.mean)}
         return {name: (name,) for name in self.mean} if by == "block" else self.layers

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from threading import local
 
 import torch
 
+from estimlab.arguments import count, integer
+from estimlab.declared import checked
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator
+from estimlab.measurement import arguments
 from estimlab.measurement.measurement import Groups, Measurement
 from estimlab.measurement.sampler import Sampler
 from estimlab.model.problem import Problem
 from estimlab.progress import track
 from estimlab.randomness import RandomStream
 from estimlab.references.base import Gradient, Reference
-from estimlab.references.layers import LayerwiseEnumeration
 
 GROUPS = 64
 
 
+@checked
 def measure(
     problem: Problem,
-    estimator: Estimator,
+    estimator: Estimator | type[Estimator] | str,
     reference: Gradient | Reference | None = None,
     draws: int = 10_000,
     seed: int = 0,
@@ -36,7 +39,7 @@ def measure(
 
     Args:
         problem: any problem; draws are made in the network's dtype and on its device.
-        estimator: any estimator.
+        estimator: any estimator, its class or its name.
         reference: the true gradient or a way to compute it; ``LayerwiseEnumeration()`` by default.
         draws: number of draws, at least 512; rounded down to a multiple of 256.
         seed: non-negative integer.
@@ -45,12 +48,14 @@ def measure(
         EstimlabError: too few draws; a surrogate of the wrong shape, or NaN, or that cannot be mapped over draws; a
             reference of another problem, or of this one before it changed.
     """
-    return measure_many(problem, (estimator,), reference, draws, seed)[0]
+    problem = arguments.problem(problem, "measure")
+    return _measure("measure", problem, (arguments.estimator(estimator, "measure"),), reference, draws, seed)[0]
 
 
+@checked
 def measure_many(
     problem: Problem,
-    estimators: Sequence[Estimator],
+    estimators: Iterable[Estimator | type[Estimator] | str],
     reference: Gradient | Reference | None = None,
     draws: int = 10_000,
     seed: int = 0,
@@ -71,16 +76,27 @@ def measure_many(
     Errors:
         EstimlabError: as ``measure``; no estimator.
     """
+    problem = arguments.problem(problem, "measure_many")
+    return _measure("measure_many", problem, arguments.estimators(estimators, "measure_many"), reference, draws, seed)
+
+
+def _measure(
+    who: str,
+    problem: Problem,
+    estimators: tuple[Estimator, ...],
+    reference: Gradient | Reference | None,
+    draws: int,
+    seed: int,
+) -> tuple[Measurement, ...]:
+    draws, seed = integer(draws, who, "draws"), count(seed, who, "seed")
     if draws < 8 * GROUPS:
         raise EstimlabError(f"draws={draws}: standard errors come from {GROUPS} groups; give at least {8 * GROUPS}.")
-    if len(estimators) == 0:
-        raise EstimlabError("measure_many: give at least one estimator.")
     problem.check_finite()
     problem.check_independent()
-    truth = _truth(problem, reference)
+    truth = arguments.truth(reference, problem, who)
     if problem.expected is None:
         problem = problem.with_expected(truth.expected)
-    sampler = Sampler.prepare(problem, tuple(estimators), truth, RandomStream(seed))
+    sampler = Sampler.prepare(problem, estimators, truth, RandomStream(seed))
     groups = _run(sampler, draws // (4 * GROUPS) * 4)
     return tuple(_measurement(problem, *one, truth) for one in zip(estimators, groups, strict=True))
 
@@ -100,13 +116,6 @@ def _measurement(problem: Problem, estimator: Estimator, groups: Groups, truth: 
         draws=count,
         groups=groups,
     )
-
-
-def _truth(problem: Problem, reference: Gradient | Reference | None) -> Gradient:
-    if not isinstance(reference, Gradient):
-        return (LayerwiseEnumeration() if reference is None else reference).gradient(problem)
-    reference.check_problem(problem)
-    return reference
 
 
 def _run(sampler: Sampler, per_group: int) -> list[Groups]:

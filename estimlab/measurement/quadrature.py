@@ -8,25 +8,29 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from estimlab.arguments import count, number, refusal
+from estimlab.declared import checked
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator
+from estimlab.measurement import arguments
 from estimlab.measurement.draws import elements_per_draw, gradients, record
 from estimlab.measurement.measurement import Measurement
 from estimlab.model.functional import merged
 from estimlab.model.problem import Problem
 from estimlab.progress import track
 from estimlab.randomness import QuadratureGrid, Rule, tanh_sinh
-from estimlab.references.base import Gradient
-from estimlab.references.layers import LayerwiseEnumeration
+from estimlab.references.base import Gradient, Reference
 
+WHO = "quadrature_moments"
 CHUNK_ELEMENTS = 1 << 22
 STEPS = tuple(2.0**-k for k in range(4, 10))  # of the double-exponential rule, until the tolerance is reached
 
 
+@checked
 def quadrature_moments(
     problem: Problem,
-    estimator: Estimator,
-    reference: Gradient | None = None,
+    estimator: Estimator | type[Estimator] | str,
+    reference: Gradient | Reference | None = None,
     max_nodes: int = 1 << 22,
     smooth: Rule | None = None,
     tolerance: float = 1e-10,
@@ -45,8 +49,8 @@ def quadrature_moments(
     Args:
         problem: of very few units; computed on a float64 copy, example by example, or all examples together where they
             share a site: their draws are then not independent. A state whose probability rounds to 1 is certain here.
-        estimator: any estimator.
-        reference: the true gradient, ``LayerwiseEnumeration().gradient(problem)`` where it is not given.
+        estimator: any estimator, its class or its name.
+        reference: the true gradient or a way to compute it; ``LayerwiseEnumeration()`` where it is not given.
         max_nodes: refuse more joint nodes than this.
         smooth: rule for smooth draws instead of the double-exponential one: a Gauss-Legendre rule of few nodes reaches
             more units where draws have no singularity at the ends of (0, 1). It is taken as it is, whatever its error.
@@ -56,8 +60,11 @@ def quadrature_moments(
         EstimlabError: too many nodes, or the tolerance is not reached with as many as are allowed; the reference
             belongs to another problem, or to this one before it changed.
     """
-    truth = LayerwiseEnumeration().gradient(problem) if reference is None else reference
-    truth.check_problem(problem)
+    problem, estimator = arguments.problem(problem, WHO), arguments.estimator(estimator, WHO)
+    max_nodes, tolerance = count(max_nodes, WHO, "max_nodes", 1), number(tolerance, WHO, "tolerance")
+    if smooth is not None and not isinstance(smooth, Rule):
+        raise refusal(WHO, "smooth", smooth, "a Rule of estimlab.randomness, such as gauss_legendre(8)")
+    truth = arguments.truth(reference, problem, WHO)
     double = problem.to(dtype=torch.float64)
     if double.expected is None:
         double = double.with_expected(truth.expected)

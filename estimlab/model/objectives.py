@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import abc
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import final
 
@@ -104,6 +106,13 @@ class Quadratic(Objective):
     matrix: tuple[tuple[float, ...], ...] | None = None
     linear: tuple[float, ...] | None = None
 
+    def __post_init__(self) -> None:
+        rows = self.matrix or ()
+        if any(len(row) != len(rows) for row in rows):
+            sizes = [len(row) for row in rows]
+            raise EstimlabError(f"Quadratic(matrix=...): {len(rows)} rows of {sizes} numbers; a matrix must be square.")
+        _check_finite("Quadratic", [*(number for row in rows for number in row), *(self.linear or ())])
+
     def __call__(self, output: Tensor, target: Tensor | None) -> Float[Tensor, " batch"]:
         """Value per example."""
         z = (output if target is None else output - target).flatten(1)
@@ -137,6 +146,7 @@ class Multilinear(Objective):
     terms: tuple[tuple[float, tuple[int, ...]], ...]
 
     def __post_init__(self) -> None:
+        _check_finite("Multilinear", [coefficient for coefficient, _ in self.terms])
         for coefficient, indices in self.terms:
             if len(set(indices)) != len(indices):
                 raise EstimlabError(
@@ -179,6 +189,7 @@ class Polynomial(Objective):
     weights: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
+        _check_finite("Polynomial", [self.power, self.center, *(self.weights or ())])
         if not self.power >= 1:
             raise EstimlabError(f"Polynomial(power={self.power}): the power must be at least 1.")
 
@@ -193,6 +204,12 @@ class Polynomial(Objective):
         n = output.shape[1:].numel()
         if self.weights is not None and len(self.weights) != n:
             raise EstimlabError(f"Polynomial: {len(self.weights)} weights for {n} outputs; give one per output.")
+
+
+def _check_finite(who: str, numbers: Iterable[float]) -> None:
+    wrong = [number for number in numbers if not math.isfinite(number)]
+    if wrong:
+        raise EstimlabError(f"{who}: {wrong[0]} is among its numbers; give finite ones.")
 
 
 def _are(target: Tensor | None) -> str:

@@ -64,6 +64,26 @@ class Problem(Declared):
             object.__setattr__(self, "sites", self._find_sites(tried))
             probe(self.network, tried, self.sites, self.objective, self.inputs, self.targets)
 
+    @classmethod
+    def choices(cls) -> list[type]:
+        """None has a name here."""
+        return []
+
+    @classmethod
+    def called(cls) -> str:
+        """What one is called in a sentence."""
+        return "an el.Problem(network, objective, inputs, targets)"
+
+    @classmethod
+    def advice(cls, value: Any) -> str:
+        """What to write in place of what is often given for one."""
+        if isinstance(value, str):
+            return "A frozen one is had by el.problems.load('toy-late/v1')."
+        if isinstance(value, nn.Module):
+            return "Put the network into one, with its objective and data."
+        is_estimator = hasattr(value, "surrogate")
+        return "The problem comes first, the estimator second: swap the two." if is_estimator else ""
+
     def _convert(self) -> None:
         """Make each argument what is meant by it, or refuse it."""
         network = arguments.network(self.network)

@@ -224,7 +224,7 @@ class BinaryUnits(Declared):
     @classmethod
     def called(cls) -> str:
         """What they are called in a sentence."""
-        return "units such as el.BinaryUnits(el.Logistic(), low=0, high=1)"
+        return "one or several el.BinaryUnits, as el.BinaryUnits(el.Logistic(), low=0, high=1)"
 
     @property
     def gap(self) -> float:

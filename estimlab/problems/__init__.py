@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from estimlab.declared import checked
 from estimlab.problems.suite import Description, published, suite_of
 
 if TYPE_CHECKING:  # listing the names needs no torch
@@ -18,26 +19,31 @@ if TYPE_CHECKING:  # listing the names needs no torch
 __all__ = ["Description", "cite", "describe", "exact_descent", "load", "names", "truth"]
 
 
+@checked
 def names() -> tuple[str, ...]:
     """Names of all problems, each with its version."""
     return tuple(name for suite in published() for name in suite.names)
 
 
+@checked
 def describe(name: str) -> Description:
     """What a problem is: one sentence, widths, noise law, coding, objective, stage of training, hash."""
     return suite_of(name).describe(name)
 
 
+@checked
 def load(name: str) -> Problem:
     """The problem of this name and version, in float64; a fresh network at every call, which may be trained."""
     return suite_of(name).load(name)
 
 
+@checked
 def truth(name: str) -> Gradient:
     """The exact gradient of a problem, as it was stored when the problem was made."""
     return suite_of(name).truth(name)
 
 
+@checked
 def cite(name: str) -> str:
     """The name for a paper: name, version and the first 12 digits of the content's hash."""
     return f"estimlab problem {name} (sha256 {describe(name).sha256[:12]})"
@@ -48,4 +54,8 @@ def __getattr__(name: str) -> object:
         from estimlab.problems.descent import exact_descent
 
         return exact_descent
-    raise AttributeError(f"module 'estimlab.problems' has no attribute {name!r}")
+    from estimlab.errors import UnknownAttribute, closest
+
+    raise UnknownAttribute(
+        f"estimlab.problems has no name {name!r}.{closest(name, __all__)} It has {', '.join(__all__)}."
+    )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import abc
+import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from estimlab.arguments import Named, refusal
 from estimlab.declared import Declared
 from estimlab.errors import EstimlabError
 from estimlab.model.fingerprint import Fingerprint
@@ -36,6 +40,13 @@ class Gradient:
     reference: str
     checks: dict[str, float] = field(default_factory=dict)
     fingerprint: Fingerprint | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("value", "stderr"):
+            blocks = getattr(self, name)
+            if not isinstance(blocks, Mapping) or not all(isinstance(block, Tensor) for block in blocks.values()):
+                raise refusal("Gradient", name, blocks, "a dictionary from the name of each block to a tensor")
+            object.__setattr__(self, name, Named.of(getattr(self, name), "block"))
 
     @property
     def exact(self) -> bool:
@@ -69,6 +80,27 @@ class Gradient:
 
 class Reference(Declared, abc.ABC):
     """A way to compute the true gradient. Works on a float64 copy of the problem."""
+
+    @classmethod
+    def choices(cls) -> list[type]:
+        """All that are public."""
+        for module in ("layers", "paths", "monte_carlo"):
+            importlib.import_module(f"estimlab.references.{module}")
+        return super().choices()
+
+    @classmethod
+    def called(cls) -> str:
+        """What one is called in a sentence."""
+        return "a reference such as el.LayerwiseEnumeration(), or the el.Gradient that it returned"
+
+    @classmethod
+    def advice(cls, value: Any) -> str:
+        """What to write in place of what is often given for one."""
+        if isinstance(value, Mapping):
+            return "A gradient is more than its blocks: compute it by el.LayerwiseEnumeration().gradient(problem)."
+        if isinstance(value, (int, float)):
+            return f"To set the number of draws write draws={value!r}."
+        return ""
 
     @abc.abstractmethod
     def gradient(self, problem: Problem) -> Gradient:

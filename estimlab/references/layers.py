@@ -7,6 +7,7 @@ from typing import Literal, final
 
 import torch
 
+from estimlab.declared import checked
 from estimlab.errors import EstimlabError
 from estimlab.model.chain import Chain
 from estimlab.model.fingerprint import Fingerprint
@@ -50,8 +51,9 @@ class LayerwiseEnumeration(Reference):
     dtype: Literal["float64", "float32"] = "float64"
 
     def __post_init__(self) -> None:
-        if self.dtype not in ("float64", "float32"):
-            raise EstimlabError(f"LayerwiseEnumeration(dtype={self.dtype!r}): dtype is 'float64' or 'float32'.")
+        for name in ("max_seconds", "max_bytes"):
+            if not getattr(self, name) > 0:
+                raise EstimlabError(f"LayerwiseEnumeration({name}={getattr(self, name)}): give a positive number.")
         if self.block_rows is not None and self.block_rows < 1:
             raise EstimlabError(f"LayerwiseEnumeration(block_rows={self.block_rows}): give a positive number, or None.")
 
@@ -60,8 +62,10 @@ class LayerwiseEnumeration(Reference):
 
         One block of each shape is timed, once in a process: a fraction of a second where layers are wide.
         """
+        Problem.given(problem, "LayerwiseEnumeration.plan", "problem")
         return plan_enumeration(problem, self._block_rows(problem), getattr(torch, self.dtype))
 
+    @checked
     def gradient(self, problem: Problem, force: bool = False) -> Gradient:
         """The exact gradient; ``force=True`` ignores the budget."""
         require_chain(problem, type(self).__name__)
@@ -94,7 +98,8 @@ class LayerwiseEnumeration(Reference):
 
 
 def require_chain(problem: Problem, who: str) -> None:
-    """Refuse what is not a chain, not finite, or couples examples."""
+    """Refuse what is no problem, not a chain, not finite, or couples examples."""
+    Problem.given(problem, who, "problem")
     if not isinstance(problem.network, Chain):
         raise EstimlabError(
             f"{who} works on an el.Chain, this network is a {type(problem.network).__name__}. For other networks of "

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from estimlab.declared import checked
 from estimlab.errors import EstimlabError
 from estimlab.model.fingerprint import Fingerprint
 from estimlab.model.functional import RunningMoments, per_draw_gradients
@@ -79,8 +80,10 @@ class MonteCarloReference(Reference):
                 raise EstimlabError(f"MonteCarloReference({name}={number!r}): give an integer of at least {least}.")
         RandomStream(self.seed)
 
+    @checked
     def gradient(self, problem: Problem) -> Gradient:
         """The gradient of the expected objective by every block, with the standard error of each coordinate."""
+        Problem.given(problem, "MonteCarloReference.gradient", "problem")
         problem.check_finite()
         problem.check_independent()
         fingerprint = Fingerprint.of(problem)

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from estimlab.arguments import count
+from estimlab.declared import checked
 from estimlab.errors import EstimlabError
 from estimlab.model.fingerprint import Fingerprint
 from estimlab.model.problem import Problem
@@ -33,6 +35,11 @@ class PathEnumeration(Reference):
     max_units: int = 22
     block_paths: int = 4096
 
+    def __post_init__(self) -> None:
+        count(self.max_units, "PathEnumeration", "max_units", 1)
+        count(self.block_paths, "PathEnumeration", "block_paths", 1)
+
+    @checked
     def gradient(self, problem: Problem) -> Gradient:
         """The exact gradient by every block."""
         self._check(problem)
@@ -54,6 +61,7 @@ class PathEnumeration(Reference):
         return exact_gradient(self, problem, fingerprint, expected, dict(zip(names, total, strict=True)), checks)
 
     def _check(self, problem: Problem) -> None:
+        Problem.given(problem, "PathEnumeration.gradient", "problem")
         problem.check_finite()
         problem.check_independent()
         units = sum(site.size for site in problem.sites)

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
+from estimlab.declared import Declared
 from estimlab.errors import EstimlabError, closest
 from estimlab.results.columns import COLUMNS, FIELDS, STATISTICS, Column
 from estimlab.results.identity import content_key, require_names
@@ -20,7 +21,7 @@ _SOURCE = "__estimlab_source__"  # attribute of an executed study: its file and 
 
 
 @dataclass(frozen=True)
-class Cell(abc.ABC):
+class Cell(Declared, abc.ABC):
     """One unit of work of a study: a frozen dataclass whose fields are its whole configuration.
 
     Fields hold numbers, strings, tuples and recipes (further frozen dataclasses), never modules, tensors or functions.
@@ -45,7 +46,7 @@ class Cell(abc.ABC):
 
 
 @dataclass(frozen=True)
-class Study:
+class Study(Declared):
     """A question and the cells that answer it.
 
     Attributes:

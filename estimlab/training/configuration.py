@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from estimlab.arguments import count
+from estimlab.declared import Declared
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import ActivationEstimator, Estimator
 from estimlab.results.former import former_key
@@ -20,7 +22,7 @@ from estimlab.training.recipes.base import Recipe
 
 
 @dataclass(frozen=True)
-class Configuration:
+class Configuration(Declared):
     """A run: equal configurations give equal results on the same machine.
 
     Attributes:
@@ -34,8 +36,7 @@ class Configuration:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise EstimlabError(f"seed={self.seed}: a seed is a non-negative integer.")
+        count(self.seed, "Configuration", "seed")
 
     @property
     def key(self) -> str:
@@ -54,7 +55,7 @@ class Configuration:
 
 
 @dataclass(frozen=True)
-class Execution:
+class Execution(Declared):
     """How a run is computed.
 
     Attributes:

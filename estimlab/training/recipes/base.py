@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import importlib
 import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -10,6 +11,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from estimlab.declared import Declared
 from estimlab.errors import EstimlabError
 from estimlab.model.base import StochasticNetwork
 from estimlab.model.objectives import CrossEntropy, Objective
@@ -18,7 +20,7 @@ from estimlab.training.data.batches import scaled
 
 
 @dataclass(frozen=True)
-class Recipe(abc.ABC):
+class Recipe(Declared, abc.ABC):
     """Network, units, objective, optimiser and schedule. Subclasses write ``network``, and what else they change.
 
     Attributes:
@@ -65,6 +67,11 @@ class Recipe(abc.ABC):
         if not self.learning_rate > 0 or not 0 <= self.validation < 1:
             raise EstimlabError(f"{type(self).__name__}: learning_rate must be positive, validation in [0, 1).")
 
+    @classmethod
+    def choices(cls) -> list[type]:
+        """The catalogue."""
+        return list(importlib.import_module("estimlab.training.recipes").catalogue().values())
+
     @abc.abstractmethod
     def network(self, shape: torch.Size) -> StochasticNetwork:
         """A fresh network for inputs of the given shape (without batch), drawn from torch's generator."""
@@ -105,7 +112,7 @@ class Recipe(abc.ABC):
         assert targets is not None
         return targets
 
-    def start(self, network: StochasticNetwork, inputs: Tensor) -> None:  # noqa: B027 - usually nothing
+    def start(self, network: StochasticNetwork, inputs: Tensor) -> None:
         """Initialisation that depends on the first inputs."""
 
     def make_optimiser(self, network: StochasticNetwork) -> torch.optim.Optimizer:
