@@ -128,7 +128,7 @@ class SampledFunction(_Adapted, HardForward):
         if not self.probe.hard or not self.probe.channels:
             kind = "draws nothing: use el.SpikeFunction" if self.probe.hard else "is relaxed: use el.RelaxedFunction"
             raise EstimlabError(
-                f"SampledFunction({self.function!r}): its output {kind}, or give its values as low and high."
+                f"SampledFunction({described(self.function)}): its output {kind}, or give its values as low and high."
             )
         object.__setattr__(self, "reads_uniform", not self.probe.decides)
         object.__setattr__(self, "draws_states", self.probe.decides)  # else not those that channel 0 decides
@@ -192,7 +192,9 @@ class SpikeFunction(_Adapted, HardForward):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.probe.hard:
-            raise EstimlabError(f"SpikeFunction({self.function!r}): its output is no step between low and high.")
+            raise EstimlabError(
+                f"SpikeFunction({described(self.function)}): its output is no step between low and high."
+            )
 
     def activate(
         self, a: Float[Tensor, "*shape"], uniform: Float[Tensor, "..."], units: BinaryUnits

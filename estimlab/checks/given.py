@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from estimlab.arguments import described
 from estimlab.errors import EstimlabError, closest
 from estimlab.estimators import catalogue
 from estimlab.estimators.base import Estimator
@@ -76,7 +77,7 @@ def _refusal(given: Any) -> str:
         )
     if hasattr(given, "surrogate") or hasattr(given, "derivative"):
         return f"{type(given).__name__} looks like an estimator and is not derived from one: {DERIVE}."
-    return f"{given!r:.80} is not an estimator: give one, as el.ZGR(), or a name of the catalogue, or {DERIVE}."
+    return f"{described(given)} is not an estimator: give one, as el.ZGR(), or a name of the catalogue, or {DERIVE}."
 
 
 def _is_estimator(one: Any) -> bool:

@@ -31,14 +31,6 @@ class ImportanceWeightedST(HardForward):
     exact_degree: ClassVar[float] = 1
     symmetric: ClassVar[bool] = False
 
-    @classmethod
-    def called(cls) -> str:
-        """What one is called in a sentence."""
-        return (
-            "a HighWeight such as ConstantWeight(0.5) or PowerWeight(0.5) from estimlab.estimators.iw_st, or a frozen "
-            "dataclass of your own that extends HighWeight"
-        )
-
     @abc.abstractmethod
     def high_weight(self, a: PerUnit, law: NoiseLaw) -> PerUnit:
         """p1 as a function of the pre-activation."""
@@ -107,6 +99,14 @@ class HighWeight(Declared, abc.ABC):
     """
 
     symmetric: ClassVar[bool] = False
+
+    @classmethod
+    def called(cls) -> str:
+        """What one is called in a sentence."""
+        return (
+            "a HighWeight such as ConstantWeight(0.5) or PowerWeight(0.5) from estimlab.estimators.iw_st, or a frozen "
+            "dataclass of your own that extends HighWeight"
+        )
 
     @abc.abstractmethod
     def __call__(self, a: PerUnit, law: NoiseLaw) -> PerUnit:

@@ -61,7 +61,7 @@ class Recipe(Declared, abc.ABC):
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
-                raise EstimlabError(f"{type(self).__name__}({name}={getattr(self, name)}): at least 1.")
+                raise EstimlabError(f"{type(self).__name__}({name}={getattr(self, name)}): {name} must be at least 1.")
         if self.optimiser not in ("adam", "sgd"):
             raise EstimlabError(f"{type(self).__name__}(optimiser={self.optimiser!r}): 'adam' or 'sgd'.")
         if not self.learning_rate > 0 or not 0 <= self.validation < 1:
