@@ -47,8 +47,8 @@ class Call:
         if not isinstance(output, Tensor) or output.shape != a.shape:
             got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise EstimlabError(
-                f"{described(self.function)} returned {got} for {tuple(a.shape)} units: it must return one state per unit "
-                "(with two logits, one vector of two). Wrap it in a function that picks the states out."
+                f"{described(self.function)} returned {got} for {tuple(a.shape)} units: it must return one state per "
+                "unit (with two logits, one vector of two). Wrap it in a function that picks the states out."
             )
         return (output.to(a.dtype) - self.low) / (self.high - self.low)
 
@@ -128,8 +128,8 @@ class Probe:
         same = all(torch.allclose(x[:, :1], y, rtol=1e-5) for x, y in zip((bits, factor), alone, strict=True))
         if part.used != whole.used or not same:
             raise EstimlabError(
-                f"{described(call.function)} does not act unit by unit: a unit's output depends on the others. Write it "
-                "as a loss of the whole problem, el.SurrogateLoss."
+                f"{described(call.function)} does not act unit by unit: a unit's output depends on the others. Write "
+                "it as a loss of the whole problem, el.SurrogateLoss."
             )
         hard = bool((bits - (bits > 0.5).to(bits)).abs().max() < 1e-6)  # hard + soft - soft.detach() rounds
         return cls(whole.used, len(whole.bits) == whole.used == 1, hard)
