@@ -53,7 +53,7 @@ def test_a_run_is_typed_resumed_and_repeated(tmp_path):
         (["digits", "--device", "cuda"], "torch sees no GPU"),
         ([], "Give the name of a recipe"),
         (["digits", "--resume", "--out", "nowhere"], "nowhere holds no run"),
-        (["digits", "--set", "temperature=1"], "Its fields are (proxy='derived')"),
+        (["digits", "--set", "temperature=1"], "Its fields are proxy."),
         (["digits", "--recipe-set", "optimiser=adamax"], "'adam' or 'sgd'"),
     ],
 )
