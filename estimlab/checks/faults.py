@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from estimlab.checks.cases import deep
+from estimlab.checks.causes import Blame, first_failure
+from estimlab.checks.covering import COVERING
 from estimlab.checks.draws import SHOW_DRAW, close, crash, draw, equal, mapped, noise_of, tables_of
-from estimlab.checks.report import Refuted
+from estimlab.checks.identities import prepared, tolerant
+from estimlab.checks.report import Cause, Refuted
+from estimlab.checks.settings import Setting
+from estimlab.checks.torch_state import generators, kept, settings_of_torch
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator
 from estimlab.model.problem import Problem
@@ -83,42 +88,60 @@ def finite(estimator: Estimator, seed: int) -> str:
 
 
 def own_noise(estimator: Estimator, seed: int) -> str:
-    """No global generator is used."""
-    problem = PLAIN.build()
-    before = _global_states()
-    for number in range(seed, seed + 4):
-        draw(problem, estimator, noise_of(number))
-    used = [name for name, state in _global_states().items() if state != before[name]]
-    if used:
-        raise _refuted(f"uses global randomness ({', '.join(used)}): ask `noise` instead", estimator, SHOW_TWICE)
-    return "randomness comes through `noise` alone"
+    """No global generator is used, in whatever branch."""
+    used: dict[Setting, list[str]] = {}
+
+    @tolerant
+    def fails(setting: Setting) -> bool:
+        before, problem = generators(), prepared(setting)
+        for number in range(seed, seed + 4):
+            draw(problem, estimator, noise_of(number))
+        used[setting] = [name for name, state in generators().items() if state != before[name]]
+        return bool(used[setting])
+
+    found = first_failure(COVERING, fails)
+    if found is not None:
+        names = ", ".join(used[found.setting])
+        said = f"uses global randomness ({names}): ask `noise` instead; smallest: {found.setting.title}"
+        raise _of(found, said, estimator, "generator", SHOW_TWICE)
+    return f"randomness comes through `noise` alone, on {len(COVERING)} problems"
 
 
-def _global_states() -> dict[str, bytes]:
-    """Not that of ``random``, from which type checkers draw: whoever draws from it does not repeat its gradient."""
-    numbers = np.random.get_state(legacy=False)  # noqa: NPY002 - whether the global generator is used is the question
-    return {
-        "torch": bytes(torch.random.get_rng_state().numpy()),
-        "numpy": repr(numbers["state"]).encode() + bytes(numbers["state"]["key"]),
-    }
+def _of(found: Blame, said: str, estimator: Estimator, cause: Cause, shown: str) -> Refuted:
+    words = f"; {found.words}" if found.words else ""
+    return Refuted(said + words, snippet=found.setting.case.snippet(estimator, shown), cause=cause)
 
 
 def stateless(estimator: Estimator, seed: int) -> str:
     """The same noise gives the same gradient, whatever was drawn in between."""
     problem = PLAIN.build()
     before = _attributes(estimator)
-    first = draw(problem, estimator, noise_of(seed))
-    for number in range(seed + 1, seed + 9):
+    for number in range(seed, seed + 9):
         draw(problem, estimator, noise_of(number))
-    again = draw(problem, estimator, noise_of(seed))
     after = _attributes(estimator)
     changed = [name for name in after if name not in before or not _same(before[name], after[name])]
     if changed:
-        raise _refuted(f"keeps state between calls: a draw changes {', '.join(changed)}", estimator, SHOW_TWICE)
-    if not equal(first, again):
+        raise _refuted(
+            f"keeps state between calls: a draw changes {', '.join(changed)}", estimator, SHOW_TWICE, "state"
+        )
+    found = first_failure((*COVERING, MANY), tolerant(lambda setting: not _repeats(setting, estimator, seed)))
+    if found is not None:
         said = "the same noise gave two gradients: state is kept between calls outside the estimator, or randomness"
-        raise _refuted(f"{said} has a source other than `noise`", estimator, SHOW_TWICE)
-    return "same noise, same gradient"
+        said = f"{said} has a source other than `noise`; smallest: {found.setting.title}"
+        raise _of(found, said, estimator, "state", SHOW_TWICE)
+    return f"same noise, same gradient, on {1 + len(COVERING)} problems"
+
+
+MANY = Setting((2, 2), batch=3, head=True)
+
+
+def _repeats(setting: Setting, estimator: Estimator, seed: int) -> bool:
+    """Whether a draw is the same before and after other draws, and on a problem of its own."""
+    problem = prepared(setting)
+    first = draw(problem, estimator, noise_of(seed))
+    for number in range(seed + 1, seed + 5):
+        draw(problem, estimator, noise_of(number))
+    return equal(first, draw(problem, estimator, noise_of(seed)))
 
 
 def _attributes(estimator: Estimator) -> dict[str, Any]:
@@ -143,14 +166,29 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def unchanged(estimator: Estimator, seed: int) -> str:
-    """Parameters, buffers and data of the problem are left alone."""
+    """Parameters, buffers and data of the problem are left alone, and what is set for all of torch."""
     problem = PLAIN.build()
     before = _contents(problem)
     draw(problem, estimator, noise_of(seed))
     changed = [name for name, value in _contents(problem).items() if not _same(before[name], value)]
     if changed:
-        raise _refuted(f"a draw changes {', '.join(changed)}", estimator)
-    return "parameters and data are left alone"
+        raise _refuted(f"a draw changes {', '.join(changed)}", estimator, cause="state")
+    moved: dict[Setting, list[str]] = {}
+
+    @tolerant
+    def fails(setting: Setting) -> bool:
+        with kept():
+            before, problem = settings_of_torch(), prepared(setting)
+            with contextlib.suppress(RuntimeError):  # without grad mode there is no gradient: what matters is the mode
+                draw(problem, estimator, noise_of(seed))
+            moved[setting] = [name for name, value in settings_of_torch().items() if value != before[name]]
+        return bool(moved[setting])
+
+    found = first_failure(COVERING, fails)
+    if found is not None:
+        said = f"a draw changes {', '.join(moved[found.setting])}; smallest: {found.setting.title}"
+        raise _of(found, said, estimator, "state", SHOW_DRAW)
+    return "parameters, data and torch's settings are left alone"
 
 
 def _contents(problem: Problem) -> dict[str, Any]:
@@ -176,6 +214,7 @@ def independent(estimator: Estimator, seed: int) -> str:
                 f"draw {index} depends on the noise of draw {problem.batch - 1}: examples of a batch are mixed (a mean "
                 "over the batch as a baseline?), so they are not independent draws",
                 estimator,
+                cause="batch",
             )
     return "draw i depends on noise i only"
 
@@ -199,5 +238,5 @@ def mappable(estimator: Estimator, seed: int) -> str:
     return "draws can be mapped"
 
 
-def _refuted(detail: str, estimator: Estimator, shown: str = SHOW_DRAW) -> Refuted:
-    return Refuted(detail, snippet=PLAIN.snippet(estimator, shown))
+def _refuted(detail: str, estimator: Estimator, shown: str = SHOW_DRAW, cause: Cause = "") -> Refuted:
+    return Refuted(detail, snippet=PLAIN.snippet(estimator, shown), cause=cause)

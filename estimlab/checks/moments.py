@@ -2,42 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from estimlab.checks.cases import Case, deep, one_layer
-from estimlab.checks.expectation import LAWS, TOLERANCE, judge_means
-from estimlab.checks.gates import detectable, flat, light, mean_gate, restricted, variance_gate
+from estimlab.checks.cases import Case
+from estimlab.checks.causes import blame
+from estimlab.checks.comparisons import TOLERANCE
+from estimlab.checks.covering import COVERING
+from estimlab.checks.draws import SHOW_DRAW, close, mapped, tables_of
+from estimlab.checks.factors import Integrated
+from estimlab.checks.gates import Gate, detectable, flat, light, mean_gate, restricted, variance_gate
 from estimlab.checks.integrals import moments, settled
 from estimlab.checks.report import Refuted, Undecided, Unused
+from estimlab.checks.sampling import refute_mean, rejected, sampler
+from estimlab.checks.settings import PLAIN, Setting
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator, HardForward
 from estimlab.measurement.exact import exact_moments
 from estimlab.measurement.measurement import Measurement
-from estimlab.measurement.monte_carlo import measure
-from estimlab.model.problem import Problem
 from estimlab.model.units import Logistic
 from estimlab.randomness import Rule
 
 DRAWS = 1 << 15
-MEASURED = f"el.measure(problem, estimator, draws={DRAWS}, seed={{seed}})"
+MEASURED = f"el.measure(problem, estimator, draws={DRAWS})"
 RECURSION = "el.exact_moments(problem, estimator)"
 SHOW = """\
 from estimlab.checks.integrals import moments
 
 print({other}.table())
 print(moments(problem, estimator).table())"""
+SAMPLED = Setting((2, 2), batch=3, head=True)  # a problem for sampling, where no integral reaches one
 
 
 def exact(estimator: Estimator, seed: int) -> str:
     """The layerwise recursion, which reads ``derivative_moments``, against integrals of the estimator's own draws."""
     assert isinstance(estimator, HardForward)
     _require_served(estimator)
-    cases = [deep((2, 2), batch=2), deep((1, 1), batch=1), *(one_layer(1, 2, law) for law in LAWS)]
-    agreed = [case for case in cases if _same_moments(case, estimator)]
+    _require_factors(estimator, seed)
+    found = {setting: _same_moments(setting, estimator) for setting in COVERING}
+    wrong = [setting for setting, same in found.items() if same is False]
+    if wrong:
+        raise _refuted(wrong[0], estimator)
+    agreed = [setting for setting, same in found.items() if same]
     if not agreed:
-        return _by_sampling(cases[0], estimator, seed)
-    return f"layerwise recursion = integral of the draws on {len(agreed)} problem(s), the largest {agreed[0].title}"
+        return _by_sampling(SAMPLED.case, estimator, seed)
+    return f"layerwise recursion = integral of the draws on {len(agreed)} of {len(found)} problems"
 
 
 def _require_served(estimator: HardForward) -> None:
@@ -47,29 +58,63 @@ def _require_served(estimator: HardForward) -> None:
         raise Unused(str(refusal)) from None
 
 
-def _same_moments(case: Case, estimator: HardForward) -> bool:
-    """Whether an integral reaches the case, and agrees; a law that the estimator does not serve is not reached."""
-    problem = case.build()
+def _require_factors(estimator: HardForward, seed: int) -> None:
+    """Draws are made of ``derivative()``, layer by layer: the pass that the framework makes with it gives the same."""
+
+    def fails(setting: Setting) -> bool | None:
+        problem = setting.case.build()
+        try:
+            tables = tables_of(problem, estimator, 8, seed)
+            one, other = mapped(problem, estimator, tables), mapped(problem, Integrated(estimator), tables)
+        except EstimlabError:
+            return None
+        return not close(one, other, 1e-12)
+
+    wrong = next((setting for setting in COVERING if fails(setting)), None)
+    if wrong is not None:
+        blamed = blame(wrong, fails)
+        said = "draws are not those of a pass in which derivative() stands for the derivative of each layer's bits"
+        said += f"; {blamed.words}" if blamed.words else ""
+        snippet = blamed.setting.case.snippet(estimator, SHOW_DRAW)
+        raise Refuted(f"{said}; smallest: {blamed.setting.title}", snippet=snippet, cause=blamed.cause)
+
+
+def _same_moments(setting: Setting, estimator: HardForward) -> bool | None:
+    """Whether they agree; None where no integral reaches the problem, or the estimator does not serve it."""
     try:
-        layers = _vector(exact_moments(problem, estimator))
-        found = settled(lambda rule: _integrals(problem, estimator, rule), lambda vector: _close(vector, layers))
+        compared = _compared(setting, estimator)
     except EstimlabError:
-        return False
-    if found is None:
-        return False
-    integral, error = found
-    if not _close(integral, layers, 10 * error):
-        difference = (integral - layers).abs()
-        what = "mean" if int(difference.argmax()) < len(difference) // 2 else "variance"
-        said = f"{what} of the recursion and of the draws differ by {float(difference.max()):.2g}; look at "
-        snippet = case.snippet(estimator, SHOW.format(other=RECURSION))
-        said += f"derivative_moments(), reads_uniform and kinks(); {case.title}"
-        raise Refuted(said, effect=float(difference.max()), snippet=snippet)
-    return True
+        return None
+    return None if compared is None else _close(compared[0], compared[1], 10 * compared[2])
 
 
-def _integrals(problem: Problem, estimator: Estimator, rule: Rule) -> Tensor | None:
-    found = moments(problem, estimator, rule=rule)
+def _compared(setting: Setting, estimator: HardForward) -> tuple[Tensor, Tensor, float] | None:
+    """Mean and variance by an integral and by the recursion, and the error of the integral."""
+    problem = setting.case.build()
+    layers = _vector(exact_moments(problem, estimator))
+    found = settled(lambda rule: _integrals(setting, estimator, rule), lambda vector: _close(vector, layers))
+    return None if found is None else (found[0], layers, found[1])
+
+
+def _refuted(setting: Setting, estimator: HardForward) -> Refuted:
+    def fails(setting: Setting) -> bool | None:
+        same = _same_moments(setting, estimator)
+        return None if same is None else not same
+
+    blamed = blame(setting, fails)
+    compared = _compared(blamed.setting, estimator)
+    assert compared is not None
+    difference = (compared[0] - compared[1]).abs()
+    what = "mean" if int(difference.argmax()) < len(difference) // 2 else "variance"
+    said = f"{what} of the recursion and of the draws differ by {float(difference.max()):.2g}; look at "
+    said += f"derivative_moments(), reads_uniform and kinks(); {blamed.setting.title}"
+    said += f"; {blamed.words}" if blamed.words else ""
+    snippet = blamed.setting.case.snippet(estimator, SHOW.format(other=RECURSION))
+    return Refuted(said, effect=float(difference.max()), snippet=snippet, cause=blamed.cause)
+
+
+def _integrals(setting: Setting, estimator: Estimator, rule: Rule) -> Tensor | None:
+    found = moments(setting.case.build(), estimator, rule=rule)
     return None if found is None else _vector(found)
 
 
@@ -84,13 +129,18 @@ def _close(one: Tensor, other: Tensor, error: float = 0.0) -> bool:
 
 def _by_sampling(case: Case, estimator: Estimator, seed: int) -> str:
     problem = case.build()
-    layers = exact_moments(problem, estimator)
-    sampled = light(measure(problem, estimator, draws=DRAWS, seed=seed))
+    layers, sample = exact_moments(problem, estimator), sampler(problem, estimator, DRAWS)
+    sampled = light(sample(seed))
     if sampled is None:
         raise Undecided("no integral reaches it, and draws are heavy-tailed: few of them carry the variance")
-    layers = restricted(layers, tuple(sampled.mean))
-    judge_means(case, estimator, sampled, seed, layers.mean)
-    _refute_variance(case, estimator, sampled, _variances(layers), seed)
+    names = tuple(sampled.mean)
+    layers = restricted(layers, names)
+    refute_mean(case, estimator, lambda seed: restricted(sample(seed), names), seed, layers.mean)
+    refuted = rejected(sample, lambda measured: variance_gate(measured, _variances(layers)), seed)
+    if refuted is not None:
+        said = f"variance of a layer: z = {refuted[0].worst:.1f} in {DRAWS} draws; look at derivative_moments()"
+        shown = f"print({MEASURED}.table())\nprint({RECURSION}.table())"
+        raise Refuted(said, refuted[0].worst, snippet=case.snippet(estimator, shown))
     seen = 100 * detectable(sampled)
     raise Undecided(f"not rejected in {DRAWS} draws, where an error of {seen:.2g} % in the mean would be seen")
 
@@ -98,17 +148,18 @@ def _by_sampling(case: Case, estimator: Estimator, seed: int) -> str:
 def declared_noise(estimator: Estimator, seed: int) -> str:
     """Sampling against integrals: they differ where cuts, kinks or degrees are declared otherwise than they are."""
     seen, heavy = [], ""
-    for case in (one_layer(1, 3), deep((1, 1), 3, batch=1)):
+    for case in (PLAIN.case, Setting((1, 1), degree=3, head=True).case):
         problem = case.build()
         integral = moments(problem, estimator)
         if integral is None:
             continue
-        sampled = measure(problem, estimator, draws=DRAWS, seed=seed)
+        sample = sampler(problem, estimator, DRAWS)
+        sampled = sample(seed)
         compared = light(sampled)
         if compared is None or compared.layers != sampled.layers:
             heavy = " (layers of heavy-tailed draws left out)"
         if compared is not None:
-            _require_same(case, estimator, compared, restricted(integral, tuple(compared.mean)), seed)
+            _require_same(case, estimator, sample, restricted(integral, tuple(compared.mean)), seed)
             seen.append(detectable(compared))
     if not seen:
         raise Unused("not used: no integral over its noise is taken, or draws are too heavy-tailed to compare")
@@ -116,27 +167,24 @@ def declared_noise(estimator: Estimator, seed: int) -> str:
     return found + heavy
 
 
-def _require_same(case: Case, estimator: Estimator, sampled: Measurement, integral: Measurement, seed: int) -> None:
-    variances = variance_gate(sampled, _variances(integral))
-    for what, gate in (("mean", mean_gate(sampled, integral.mean)), ("variance", variances)):
-        if gate.rejects:
-            raise Refuted(
-                f"the {what} of {DRAWS} draws is {gate.worst:.1f} standard errors from the integral over the noise: "
-                "say how a draw depends on its uniforms (cuts and degree of noise.uniform(), or reads_uniform and "
-                "kinks() of an activation)",
-                z=gate.worst,
-                snippet=case.snippet(estimator, SHOW.format(other=MEASURED.format(seed=seed))),
-            )
-
-
-def _refute_variance(
-    case: Case, estimator: Estimator, sampled: Measurement, expected: dict[str, float], seed: int
+def _require_same(
+    case: Case, estimator: Estimator, sample: Callable[[int], Measurement], integral: Measurement, seed: int
 ) -> None:
-    gate = variance_gate(sampled, expected)
-    if gate.rejects:
-        said = f"variance of a layer: z = {gate.worst:.1f} in {DRAWS} draws; look at derivative_moments()"
-        shown = f"print({MEASURED.format(seed=seed)}.table())\nprint({RECURSION}.table())"
-        raise Refuted(said, gate.worst, snippet=case.snippet(estimator, shown))
+    names = tuple(integral.mean)
+    gates: dict[str, Callable[[Measurement], Gate]] = {
+        "mean": lambda measured: mean_gate(restricted(measured, names), integral.mean),
+        "variance": lambda measured: variance_gate(measured, _variances(integral)),
+    }
+    for what, gate in gates.items():
+        found = rejected(sample, gate, seed)
+        if found is not None:
+            raise Refuted(
+                f"the {what} of {DRAWS} draws is {found[0].worst:.1f} standard errors from the integral over the "
+                "noise: say how a draw depends on its uniforms (cuts and degree of noise.uniform(), or reads_uniform "
+                "and kinks() of an activation)",
+                z=found[0].worst,
+                snippet=case.snippet(estimator, SHOW.format(other=MEASURED)),
+            )
 
 
 def _variances(measured: Measurement) -> dict[str, float]:

@@ -11,7 +11,9 @@ from estimlab.checks import reading
 from estimlab.estimators.base import Estimator
 
 Verdict = Literal["holds", "refuted", "undecided", "not claimed"]
-Cause = Literal["", "batch", "law", "coding", "tail", "layer", "width", "target", "precision", "state", "generator"]
+Cause = Literal[
+    "", "batch", "law", "coding", "tail", "layer", "width", "target", "precision", "state", "generator", "objective"
+]
 
 
 class CheckFailedWarning(UserWarning):

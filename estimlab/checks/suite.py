@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
-from estimlab.checks import contract, expectation, faults, moments, null_extension
+from estimlab.checks import contract, expectation, faults, identities, moments, null_extension, precision
 from estimlab.checks.draws import crash
 from estimlab.checks.given import chosen_claims, expectations, instance, one_of, require_seed
 from estimlab.checks.remedies import with_remedy
 from estimlab.checks.report import CheckFailedWarning, CheckReport, Refuted, Row, Undecided, Unused
+from estimlab.checks.torch_state import kept
 from estimlab.declared import checked
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator, HardForward
@@ -69,7 +70,8 @@ class Check:
     def row(self, estimator: Estimator, seed: int = 0, refuted: Collection[str] = ()) -> Row:
         """The verdict, where some claims are refuted already."""
         stops = next((claim for claim in self.needs if claim in refuted), "")
-        return with_remedy(self._judged(estimator, seed, stops))
+        with kept():  # an estimator that changes torch's settings must not spoil what is judged next
+            return with_remedy(self._judged(estimator, seed, stops))
 
     def _judged(self, estimator: Estimator, seed: int, stops: str) -> Row:
         try:
@@ -118,6 +120,9 @@ CHECKS: tuple[Check, ...] = (
     Check("noise is declared as it is used", moments.declared_noise, needs=FAULTS[:-1]),
     Check("finite where units are certain", contract.saturation, needs=MAPPED),
     Check("visits the network's states", contract.states, lambda estimator: estimator.draws_states, needs=DRAWS),
+    Check("gradient of a batch = mean over its examples", identities.batch, needs=MAPPED),
+    Check("every layer and target counts", identities.counts, needs=MAPPED),
+    Check("float32 = float64 to rounding", precision.precision, needs=MAPPED),
     Check("declared cost = counted cost", contract.cost, needs=RUNS),
     Check("is a value", contract.value, needs=()),
     Check(
