@@ -94,7 +94,7 @@ def own_noise(estimator: Estimator, seed: int) -> str:
     @tolerant
     def fails(setting: Setting) -> bool:
         before, problem = generators(), prepared(setting)
-        for number in range(seed, seed + 4):
+        for number in (seed, seed + 1):
             draw(problem, estimator, noise_of(number))
         used[setting] = [name for name, state in generators().items() if state != before[name]]
         return bool(used[setting])
@@ -124,23 +124,19 @@ def stateless(estimator: Estimator, seed: int) -> str:
         raise _refuted(
             f"keeps state between calls: a draw changes {', '.join(changed)}", estimator, SHOW_TWICE, "state"
         )
-    found = first_failure((*COVERING, MANY), tolerant(lambda setting: not _repeats(setting, estimator, seed)))
+    found = first_failure(COVERING, tolerant(lambda setting: not _repeats(setting, estimator, seed)))
     if found is not None:
         said = "the same noise gave two gradients: state is kept between calls outside the estimator, or randomness"
         said = f"{said} has a source other than `noise`; smallest: {found.setting.title}"
         raise _of(found, said, estimator, "state", SHOW_TWICE)
-    return f"same noise, same gradient, on {1 + len(COVERING)} problems"
-
-
-MANY = Setting((2, 2), batch=3, head=True)
+    return f"same noise, same gradient, on {len(COVERING)} problems"
 
 
 def _repeats(setting: Setting, estimator: Estimator, seed: int) -> bool:
     """Whether a draw is the same before and after other draws, and on a problem of its own."""
     problem = prepared(setting)
     first = draw(problem, estimator, noise_of(seed))
-    for number in range(seed + 1, seed + 5):
-        draw(problem, estimator, noise_of(number))
+    draw(problem, estimator, noise_of(seed + 1))
     return equal(first, draw(problem, estimator, noise_of(seed)))
 
 

@@ -16,7 +16,7 @@ from estimlab.checks.factors import Integrated
 from estimlab.checks.gates import Gate, detectable, flat, light, mean_gate, restricted, variance_gate
 from estimlab.checks.integrals import moments, settled
 from estimlab.checks.report import Refuted, Undecided, Unused
-from estimlab.checks.sampling import refute_mean, rejected, sampler
+from estimlab.checks.sampling import refute_mean, rejected, sampler, seeds
 from estimlab.checks.settings import PLAIN, Setting
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator, HardForward
@@ -130,7 +130,7 @@ def _close(one: Tensor, other: Tensor, error: float = 0.0) -> bool:
 def _by_sampling(case: Case, estimator: Estimator, seed: int) -> str:
     problem = case.build()
     layers, sample = exact_moments(problem, estimator), sampler(problem, estimator, DRAWS)
-    sampled = light(sample(seed))
+    sampled = light(sample(seeds(seed)[1]))
     if sampled is None:
         raise Undecided("no integral reaches it, and draws are heavy-tailed: few of them carry the variance")
     names = tuple(sampled.mean)
@@ -154,7 +154,7 @@ def declared_noise(estimator: Estimator, seed: int) -> str:
         if integral is None:
             continue
         sample = sampler(problem, estimator, DRAWS)
-        sampled = sample(seed)
+        sampled = sample(seeds(seed)[1])
         compared = light(sampled)
         if compared is None or compared.layers != sampled.layers:
             heavy = " (layers of heavy-tailed draws left out)"

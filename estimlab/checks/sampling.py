@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 
 import numpy as np
 from torch import Tensor
@@ -55,6 +56,7 @@ def by_sampling(case: Case, estimator: Estimator, seed: int, blocks: tuple[str, 
     """Refute, or say what would have been seen; sampling never shows that a bias is zero."""
     problem = case.build()
 
+    @cache
     def sample(draws: int, seed: int) -> Measurement:
         return restricted(measure(problem, estimator, draws=draws, seed=seed), blocks)
 
@@ -95,5 +97,5 @@ def _power(seen: float, draws: int) -> str:
 
 
 def sampler(problem: Problem, estimator: Estimator, draws: int) -> Callable[[int], Measurement]:
-    """Measurements by their seed."""
-    return lambda seed: measure(problem, estimator, draws=draws, seed=seed)
+    """Measurements by their seed; each is made once."""
+    return cache(lambda seed: measure(problem, estimator, draws=draws, seed=seed))
