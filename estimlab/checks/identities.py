@@ -109,13 +109,17 @@ def near(one: Mapping[str, Tensor], other: Mapping[str, Tensor], tolerance: floa
 
 def counts(estimator: Estimator, seed: int) -> str:
     """Every layer gets a gradient, and another target another one."""
-    for setting in COVERING:
+    for setting in (*COVERING, DEEP):
         if setting.tail or setting.law not in ("Logistic", "Gaussian"):
             continue
         _require_gradients(setting, estimator, seed)
         if setting.target:
             _require_target(setting, estimator, seed)
     return "every layer gets a gradient, and another target another one"
+
+
+DEEP = Setting((2, 2, 2), batch=3, target=True, head=True)
+"""Three layers of which none is certain."""
 
 
 def _require_gradients(setting: Setting, estimator: Estimator, seed: int) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from estimlab.checks.causes import first_failure
 from estimlab.checks.covering import COVERING
-from estimlab.checks.draws import SHOW_DRAW, mapped, tables_of
+from estimlab.checks.draws import SHOW_DRAW, mapped, noise_of, tables_of
 from estimlab.checks.identities import COUNT, prepared, rows, tolerant
 from estimlab.checks.report import Refuted
 from estimlab.checks.settings import Setting
@@ -20,28 +23,59 @@ ROUNDING, JUMP = 1e-9, 1e-3  # between both, relative to its size, lies what rou
 
 
 def precision(estimator: Estimator, seed: int) -> str:
-    """Draws in float32 are those in float64 to rounding, and draws in float64 have no rounding of float32."""
+    """Draws in float32 are those in float64 to rounding, and draws in float64 have no rounding of smaller types."""
 
     @tolerant
     def fails(setting: Setting) -> bool:
-        problem = prepared(setting)
-        smooth = setting.head and setting.batch == 1  # in time for estimators whose factor is an integral
-        return (smooth and _coarse(problem, estimator, seed)) or _apart(problem, estimator, seed)
+        return bool(_lost(setting, estimator, seed))
 
     found = first_failure(COVERING, fails)
     if found is not None:
-        coarse = _coarse(prepared(found.setting), estimator, seed)
-        said = (
-            "a draw of a network in float64 changes in steps when parameters move a little: something is computed in a "
-            "smaller floating type (a cast, or tensors made without dtype=)"
-            if coarse
-            else "a draw of the network in float32 is another one at the same noise: something overflows, cancels, or "
-            "is computed in a smaller floating type"
-        )
         words = f"; {found.words}" if found.words else ""
-        snippet = found.setting.case.snippet(estimator, SHOW_DRAW)
-        raise Refuted(f"{said}; smallest: {found.setting.title}{words}", snippet=snippet, cause="precision")
+        said = f"{_lost(found.setting, estimator, seed)}; smallest: {found.setting.title}{words}"
+        raise Refuted(said, snippet=found.setting.case.snippet(estimator, SHOW_DRAW), cause="precision")
     return f"equal to rounding at the same noise, on {len(COVERING)} problems"
+
+
+def _lost(setting: Setting, estimator: Estimator, seed: int) -> str:
+    """What is lost, in words; nothing where nothing is."""
+    problem = prepared(setting)
+    small = _half(problem, estimator, seed)
+    if small:
+        return f"a network in float64 is computed in {small} at one point: see the casts, and tensors without dtype="
+    smooth = setting.head and setting.batch == 1  # in time for estimators whose factor is an integral
+    if smooth and _coarse(problem, estimator, seed):
+        return (
+            "a draw of a network in float64 changes in steps when parameters move a little: something cancels, or is "
+            "computed in a smaller floating type (a cast, or tensors without dtype=)"
+        )
+    if _apart(problem, estimator, seed):
+        return (
+            "a draw of the network in float32 is another one at the same noise: something overflows, cancels, or is "
+            "computed in a smaller floating type"
+        )
+    return ""
+
+
+class _Types(TorchDispatchMode):
+    """Floating types of half the size that occur in what is computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, Tensor) and out.dtype in (torch.float16, torch.bfloat16):
+            self.seen.add(str(out.dtype).removeprefix("torch."))
+        return out
+
+
+def _half(problem: Problem, estimator: Estimator, seed: int) -> str:
+    """A floating type of half the size in which one draw is computed in part; nothing where there is none."""
+    with _Types() as types:
+        estimator.surrogate(problem, noise_of(seed))
+    return " and ".join(sorted(types.seen))
 
 
 def _apart(problem: Problem, estimator: Estimator, seed: int) -> bool:

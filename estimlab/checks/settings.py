@@ -156,14 +156,14 @@ problem = el.Problem(network, objective{inputs}{targets})
 
 PLAIN = Setting()
 CAUSES: dict[str, Cause] = {
-    "batch": "batch",
+    "tail": "tail",
     "law": "law",
     "scale": "law",
     "coding": "coding",
-    "tail": "tail",
     "target": "target",
     "reward": "objective",
     "head": "layer",
+    "batch": "batch",
 }
 """The word for each dimension but the layers, whose number and widths are two."""
 

@@ -85,7 +85,7 @@ class CentredTargets(Scored):
 
 
 INDEPENDENT = "draw i depends on noise i only"
-MUTANTS = {
+CAUSED = {
     "REINFORCE divided by the batch": (DividedByBatch(), BATCH, "about 0[.]3.* x that", "batch"),
     "REINFORCE summed over the batch": (SummedOverBatch(), BATCH, "about [23][.].* x that", "batch"),
     "REINFORCE over the root of the batch": (RootOfBatch(), BATCH, "not the mean", "batch"),

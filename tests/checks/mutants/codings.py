@@ -94,7 +94,7 @@ class MinusState(OneMinusState):
         return -x
 
 
-MUTANTS = {
+CAUSED = {
     "a gap of two": (GapOfTwo(), DEGREE + "1", "states", "coding"),
     "a gap of one": (GapOfOne(), DEGREE + "1", "wrong with states", "coding"),
     "a gap from zero": (GapFromZero(), DEGREE + "1", "wrong with states", "coding"),

@@ -152,7 +152,7 @@ class Coin(Written):
 
 
 CHANGES, STATE, RANDOM = "changes nothing", "no state between calls", "no global randomness"
-MUTANTS = {
+CAUSED = {
     "a default dtype": (DefaultType(), CHANGES, "torch's default dtype", "state"),
     "gradients switched off": (NoGrad(), CHANGES, "torch's grad mode", "state"),
     "threads for wide layers": (Threads(), CHANGES, "number of threads.*units", "state"),

@@ -82,7 +82,7 @@ class StateMinusProbability(Scored):
     """b - p: the score of logistic units of scale one."""
 
     def score(self, problem, layers):
-        return score_of(layers, lambda k, layer: layer.bit - layer.law.cdf(layer.a.detach()))
+        return score_of(layers, lambda k, layer: layer.bit.to(layer.a.dtype) - layer.law.cdf(layer.a.detach()))
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class LogisticDisARM(Mirrored):
         return sign * torch.sigmoid(a.abs()) / 2
 
 
-MUTANTS = {
+CAUSED = {
     "the sigmoid's derivative for all laws": (Sigmoid(), DEGREE + "1", r"right without|right with", "law"),
     "the normal density for all laws": (Normal(), DEGREE + "1", "wrong with", "law"),
     "a scale forgotten": (Unscaled(), DEGREE + "1", r"wrong with .*scale", "law"),

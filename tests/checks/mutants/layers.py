@@ -91,7 +91,7 @@ class SecondLayerTwice(Density):
         return problem.value(network.output(carry))
 
 
-MUTANTS = {
+CAUSED = {
     "the score of the last layer": (LastScore(), COUNTS, "stages.0.* gets no gradient", "layer"),
     "the scores of two layers": (TwoScores(), COUNTS, "stages.2.* gets no gradient", "layer"),
     "a mean over layers": (OverDepth(), ALL, "layers", "layer"),

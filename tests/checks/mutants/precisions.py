@@ -67,13 +67,13 @@ class Cancelling(HardForward):
         return (law.cdf(a + step) - law.cdf(a - step)) / (2 * step)
 
 
-MUTANTS = {
+CAUSED = {
     "a factor in float32": (SingleFactor(), PRECISION, "changes in steps", "precision"),
-    "a factor in half precision": (HalfFactor(), PRECISION, "", "precision"),
-    "a factor in bfloat16": (BrainFactor(), PRECISION, "", "precision"),
+    "a factor in half precision": (HalfFactor(), PRECISION, "float16", "precision"),
+    "a factor in bfloat16": (BrainFactor(), PRECISION, "float16", "precision"),
     "a score in float32": (SingleScore(), PRECISION, "changes in steps", "precision"),
     "a reward in float32": (SingleReward(), PRECISION, "changes in steps", "precision"),
     "a value in float32": (SingleValue(), PRECISION, "changes in steps", "precision"),
     "pre-activations in float32": (SinglePreactivation(), PRECISION, "changes in steps", "precision"),
-    "a difference that cancels": (Cancelling(), PRECISION, "float32 is another", "precision"),
+    "a difference that cancels": (Cancelling(), PRECISION, "cancels", "precision"),
 }

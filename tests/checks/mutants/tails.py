@@ -68,7 +68,7 @@ class ClippedScore(Scored):
         return weighted_score(layers, ratio)
 
 
-MUTANTS = {
+CAUSED = {
     "pre-activations clipped": (Clamped(), DEGREE + "1", "tail", "tail"),
     "no gradient far out": (Cut(), DEGREE + "1", "tail", "tail"),
     "a floor under the gradient": (Floored(), DEGREE + "1", "tail", "tail"),

@@ -112,11 +112,11 @@ class MiddleBaseline(ValuesOnly):
 
 
 STATES = "visits the network's states"
-MUTANTS = {
-    "a reward without target": (NoTarget(), DEGREE + "1", "a target", "target"),
-    "a reward of minus the target": (MinusTarget(), DEGREE + "1", "a target", "target"),
-    "a target rounded": (RoundedTarget(), DEGREE + "1", "a target", "target"),
-    "a target clipped": (ClippedTarget(), DEGREE + "1", "a target", "target"),
+CAUSED = {
+    "a reward without target": (NoTarget(), DEGREE + "2", "a target", "target"),
+    "a reward of minus the target": (MinusTarget(), DEGREE + "2", "a target", "target"),
+    "a target rounded": (RoundedTarget(), DEGREE + "2", "a target", "target"),
+    "a target clipped": (ClippedTarget(), DEGREE + "2", "a target", "target"),
     "a gradient without target": (ValueWithoutTarget(), DEGREE + "2", "a target", "target"),
     "a target doubled": (OtherValue(), STATES, "a target", "target"),
     "no target at all": (IgnoredTarget(), "every layer and target counts", "does not depend on the target", "target"),

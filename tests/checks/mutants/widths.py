@@ -82,7 +82,7 @@ class FirstRow(Written):
         return found if a.ndim == 2 else torch.cat((found[:, :1], 0 * found[:, 1:]), 1)
 
 
-MUTANTS = {
+CAUSED = {
     "four units at most": (FourUnits(), DEGREE + "1", "6 units|5 units", "width"),
     "a mean over units": (MeanOverUnits(), DEGREE + "1", "units", "width"),
     "a mean over the rows of a map": (MeanOverMaps(), DEGREE + "1", "units in maps", "width"),
