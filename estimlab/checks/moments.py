@@ -136,7 +136,7 @@ def _by_sampling(case: Case, estimator: Estimator, seed: int) -> str:
     names = tuple(sampled.mean)
     layers = restricted(layers, names)
     refute_mean(case, estimator, lambda seed: restricted(sample(seed), names), seed, layers.mean)
-    refuted = rejected(sample, lambda measured: variance_gate(measured, _variances(layers)), seed)
+    refuted = rejected(sample, lambda measured: variance_gate(measured, variances(layers)), seed)
     if refuted is not None:
         said = f"variance of a layer: z = {refuted[0].worst:.1f} in {DRAWS} draws; look at derivative_moments()"
         shown = f"print({MEASURED}.table())\nprint({RECURSION}.table())"
@@ -173,7 +173,7 @@ def _require_same(
     names = tuple(integral.mean)
     gates: dict[str, Callable[[Measurement], Gate]] = {
         "mean": lambda measured: mean_gate(restricted(measured, names), integral.mean),
-        "variance": lambda measured: variance_gate(measured, _variances(integral)),
+        "variance": lambda measured: variance_gate(measured, variances(integral)),
     }
     for what, gate in gates.items():
         found = rejected(sample, gate, seed)
@@ -187,7 +187,7 @@ def _require_same(
             )
 
 
-def _variances(measured: Measurement) -> dict[str, float]:
+def variances(measured: Measurement) -> dict[str, float]:
     """Of every layer whose draws vary beyond rounding."""
     found = {layer: float(_join(measured.variance, names).sum()) for layer, names in measured.layers.items()}
     return {layer: value for layer, value in found.items() if value > 1e-20}

@@ -1,12 +1,15 @@
 """The covering set covers, mutants of every class of mistake are refuted with their cause, right estimators pass."""
 
 import functools
+import json
 import re
 from collections import Counter
 from itertools import combinations
+from pathlib import Path
 
 import mutants
 import pytest
+import scipy.stats
 import torch
 import unusual
 from networks import flat
@@ -33,6 +36,7 @@ DIMENSIONS = {
     "head": [False, True],
 }
 BY_CLAIM = {check.claim: check for check in CHECKS}
+FALSE_ALARMS = Path(__file__).parents[2] / "benchmarks" / "results" / "false_alarms.json"
 CAUSES = set(Cause.__args__) - {""}
 
 
@@ -139,3 +143,13 @@ def test_a_default_claim_is_explained():
     assert "set exact_degree = 0 to claim nothing" in row.detail
     row = BY_CLAIM["exact within one layer, degree 1"].row(mutants.CAUSED["a score without scale"][0], 0)
     assert "exact_degree = 0" not in row.detail
+
+
+def test_false_alarms_over_a_thousand_seeds_are_as_rare_as_stated():
+    """A run of ``python -m benchmarks.false_alarms``: one in a thousand rejected once, none confirmed."""
+    found = json.loads(FALSE_ALARMS.read_text())
+    assert found["seeds"] >= 1000
+    for gate, counts in found["gates"].items():
+        p = scipy.stats.binomtest(counts["rejected"], found["seeds"], found["family_error"], "greater").pvalue
+        assert p > 0.01, gate
+        assert counts["confirmed"] == 0, gate

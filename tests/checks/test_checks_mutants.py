@@ -16,10 +16,13 @@ from mutants.moments import Jittered, Tangled
 
 import estimlab as el
 import estimlab.estimators
-from estimlab.checks.suite import CHECKS
 
-report_of = functools.cache(lambda name: el.check_estimator(mutants.MUTANTS[name][0], on_fail=None))
-FAULTS = {check.claim for check in CHECKS if check.fault}
+
+@functools.cache
+def report_of(name):
+    """Judged by the claim that concerns it."""
+    estimator, claim, _ = mutants.MUTANTS[name]
+    return el.check_estimator(estimator, claims=claim, on_fail=None)
 
 
 @pytest.mark.slow
@@ -32,8 +35,6 @@ def test_a_mutant_is_refuted_by_the_check_meant_for_it(name):
     assert re.search(said, first.detail), first.detail
     assert (report.passed, report.verdict, report.exit_code) == (False, "refuted", 1)
     assert first.snippet
-    if claim in FAULTS:  # nothing is said of what a fault makes meaningless
-        assert not [row for row in report.of("refuted") if row.claim.startswith(("exact", "unbiased", "unmoved"))]
     json.dumps(report.as_dict(), allow_nan=False)
 
 
