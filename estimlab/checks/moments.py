@@ -24,6 +24,7 @@ from estimlab.measurement.exact import exact_moments
 from estimlab.measurement.measurement import Measurement
 from estimlab.model.units import Logistic
 from estimlab.randomness import Rule
+from estimlab.references.layers import LayerwiseEnumeration
 
 DRAWS = 1 << 15
 MEASURED = f"el.measure(problem, estimator, draws={DRAWS})"
@@ -91,8 +92,14 @@ def _same_moments(setting: Setting, estimator: HardForward) -> bool | None:
 def _compared(setting: Setting, estimator: HardForward) -> tuple[Tensor, Tensor, float] | None:
     """Mean and variance by an integral and by the recursion, and the error of the integral."""
     problem = setting.case.build()
-    layers = _vector(exact_moments(problem, estimator))
-    found = settled(lambda rule: _integrals(setting, estimator, rule), lambda vector: _close(vector, layers))
+    truth = LayerwiseEnumeration().gradient(problem)
+    layers = _vector(exact_moments(problem, estimator, truth))
+
+    def integrals(rule: Rule) -> Tensor | None:
+        found = moments(problem, estimator, truth, rule)
+        return None if found is None else _vector(found)
+
+    found = settled(integrals, lambda vector: _close(vector, layers))
     return None if found is None else (found[0], layers, found[1])
 
 
@@ -111,11 +118,6 @@ def _refuted(setting: Setting, estimator: HardForward) -> Refuted:
     said += f"; {blamed.words}" if blamed.words else ""
     snippet = blamed.setting.case.snippet(estimator, SHOW.format(other=RECURSION))
     return Refuted(said, effect=float(difference.max()), snippet=snippet, cause=blamed.cause)
-
-
-def _integrals(setting: Setting, estimator: Estimator, rule: Rule) -> Tensor | None:
-    found = moments(setting.case.build(), estimator, rule=rule)
-    return None if found is None else _vector(found)
 
 
 def _vector(measured: Measurement) -> Tensor:

@@ -114,11 +114,10 @@ class Setting:
     def _first(self) -> str:
         layer, width = self.layers[0], self.widths[0]
         if self.batch == 1:
-            shape = "" if isinstance(layer, int) else f".reshape({layer[0]}, {layer[1]})"
-            return f"el.Logits(torch.zeros({width}){shape})"
-        if isinstance(layer, int):
-            return f"nn.Linear(2, {width})"
-        return f"nn.Sequential(nn.Linear(2, {width}), nn.Unflatten(1, {layer}))"
+            first = f"el.Logits({width})"
+        else:
+            first = f"nn.Linear(2, {width})"
+        return first if isinstance(layer, int) else f"nn.Sequential({first}, nn.Unflatten(1, {layer}))"
 
     def _parameters(self) -> str:
         """Sines as weights; the first layer's pre-activations, or biases, as given."""
