@@ -113,10 +113,7 @@ class Setting:
 
     def _first(self) -> str:
         layer, width = self.layers[0], self.widths[0]
-        if self.batch == 1:
-            first = f"el.Logits({width})"
-        else:
-            first = f"nn.Linear(2, {width})"
+        first = f"el.Logits({width})" if self.batch == 1 else f"nn.Linear(2, {width})"
         return first if isinstance(layer, int) else f"nn.Sequential({first}, nn.Unflatten(1, {layer}))"
 
     def _parameters(self) -> str:

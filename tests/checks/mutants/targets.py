@@ -84,7 +84,7 @@ class ClippedReward(Scored):
 @dataclass(frozen=True)
 class SquashedReward(Scored):
     def reward(self, problem, layers, value):
-        return 50 * torch.tanh(value / 50)
+        return torch.where(value > 30, 30 + 50 * torch.tanh((value - 30) / 50), value)
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ CAUSED = {
     "a reward of minus the target": (MinusTarget(), DEGREE + "2", "a target", "target"),
     "a target rounded": (RoundedTarget(), DEGREE + "2", "a target", "target"),
     "a target clipped": (ClippedTarget(), DEGREE + "2", "a target", "target"),
-    "a gradient without target": (ValueWithoutTarget(), DEGREE + "2", "a target", "target"),
+    "a gradient without target": (ValueWithoutTarget(), "exact at the head", "a target", "target"),
     "a target doubled": (OtherValue(), STATES, "a target", "target"),
     "no target at all": (IgnoredTarget(), "every layer and target counts", "does not depend on the target", "target"),
     "a clipped reward": (ClippedReward(), DEGREE + "1", "100", "objective"),
