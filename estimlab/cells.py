@@ -97,7 +97,8 @@ class MeasurementCell(Cell):
         head = {**self.problem.columns(), "seed": getattr(self, "seed", None)}
         chosen = [row for row in rows if not self.statistics or row["statistic"] in self.statistics]
         result = [{**beside(head, row), "averaged": 1} for row in chosen]
-        first = {row["layer"]: row for row in rows}
+        # an interval belongs to its own statistic
+        first = {row["layer"]: row | dict.fromkeys(row.keys() & {"low", "high"}) for row in rows}
         for averaged in self.averages:
             for layer, (value, stderr) in measurement.rmse_of_mean(averaged).items():
                 row = {**first[layer], "statistic": "relative_rmse_of_mean", "value": value, "stderr": stderr}

@@ -70,7 +70,7 @@ class Score(Cell):
             return []
         head = {"problem": self.problem, "newcomer": False}
         rows = [{**head, **row, "averaged": 1} for row in measured.rows(by="layer") if row["statistic"] in STATISTICS]
-        first = {row["layer"]: row for row in rows}
+        first = {row["layer"]: row | dict.fromkeys(row.keys() & {"low", "high"}) for row in rows}
         count = max(1, PASSES // (measured.cost.forward + measured.cost.backward))
         for layer, (value, stderr) in measured.rmse_of_mean(count).items():
             more = {"statistic": "relative_rmse_of_mean", "value": value, "stderr": stderr, "averaged": count}

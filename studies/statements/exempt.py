@@ -22,11 +22,11 @@ PAGES: dict[str, str] = {
     "0: below 1e-10": "the definition of an entry of the table",
     'a bias that is "not zero" exceeds 0.001': "bounds that the claims study defines",
     "7a to 7h are one statement": "the names of rows of the table",
-    "Flach (2020, arXiv 2006.03143) published": "a citation",
+    "Flach (2020, arXiv 2006.03143) published": "a work that is cited",
     "beside the training of a larger one": "what a study does: no result",
     "SIGTERM with exit code 143": "an exit code",
     "a new version gets a new name": "the rule of the frozen suite",
-    "arXiv 2006.06880": "a citation",
+    "arXiv 2006.06880": "a work that is cited",
 }
 """Words of a sentence of README or docs, and the reason."""
 

@@ -62,10 +62,16 @@ def test_rows_of_a_cell_may_differ_in_fields_and_tables_show_them_together() -> 
     toy = FrozenProblem("multilinear/v1")
     one = ExactMoments(toy, Odd(), statistics=("mse",)).run()
     two = MonteCarloMoments(toy, el.GumbelSoftmax(0.5), statistics=("mse",), draws=512).run()
-    frame = table_frame(plain_rows(one + two))
+    frame = table_frame(plain_rows(one) + plain_rows(two))
     assert list(frame.columns)[:8] == (
         ["problem", "seed", "estimator", "parameters", "width", "estimator_layer", "note", "weight"]
     )
     assert frame["temperature"].tolist()[-1] == 0.5
     assert frame["width"].tolist()[0] == 2.0
     assert not frame.duplicated(["estimator", "parameters", "layer", "statistic"]).any()
+
+
+def test_the_error_of_a_mean_has_no_interval_of_another_statistic() -> None:
+    rows = MonteCarloMoments(FrozenProblem("multilinear/v1"), el.GumbelSoftmax(0.5), averages=(4,), draws=512).run()
+    (found,) = [row for row in rows if row["averaged"] == 4]
+    assert (found["low"], found["high"]) == (None, None)
