@@ -111,7 +111,12 @@ def test_there_are_mutants_of_every_class():
     assert sum(counts.values()) >= 60
 
 
-FAST = list({cause: name for name, (*_, cause) in reversed(mutants.CAUSED.items())}.values())
+FAST = (
+    "REINFORCE divided by the batch",
+    "dither in the tail",
+    "threads for wide layers",
+    "the score of the last layer",
+)
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in mutants.CAUSED if name not in FAST]
 
 
@@ -136,6 +141,7 @@ def test_an_unusual_estimator_that_is_right_passes(name):
     assert wrong == []
 
 
+@pytest.mark.slow
 def test_a_default_claim_is_explained():
     row = BY_CLAIM["exact within one layer, degree 1"].row(el.StraightThrough("identity"), 0)
     assert row.verdict == "not claimed"
@@ -147,6 +153,8 @@ def test_a_default_claim_is_explained():
 
 def test_false_alarms_over_a_thousand_seeds_are_as_rare_as_stated():
     """A run of ``python -m benchmarks.false_alarms``: one in a thousand rejected once, none confirmed."""
+    if not FALSE_ALARMS.is_file():
+        pytest.skip("python -m benchmarks.false_alarms has not been run")
     found = json.loads(FALSE_ALARMS.read_text())
     assert found["seeds"] >= 1000
     for gate, counts in found["gates"].items():

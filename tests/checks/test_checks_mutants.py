@@ -41,6 +41,7 @@ def test_a_mutant_is_refuted_by_the_check_meant_for_it(name):
 BY_INTEGRALS = [name for name, (_, claim, said) in mutants.MUTANTS.items() if "degree" in claim and "z =" not in said]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BY_INTEGRALS)
 def test_the_printed_program_shows_the_bias(name):
     estimator, claim, _ = mutants.MUTANTS[name]
@@ -68,6 +69,7 @@ def test_every_estimator_of_the_catalogue_holds():
     assert max(report["seconds"] for report in reports.values()) < 60
 
 
+@pytest.mark.slow
 def test_what_sampling_does_not_reject_stays_undecided():
     """The right mean, of ten uniforms that all interact: out of the reach of every integral."""
     report = el.check_estimator(Tangled(1.0), on_fail=None)
@@ -78,6 +80,7 @@ def test_what_sampling_does_not_reject_stays_undecided():
     assert "would be seen" in row.detail
 
 
+@pytest.mark.slow
 def test_a_factor_of_ten_uniforms_is_decided():
     report = el.check_estimator(Jittered(1.0), on_fail=None)
     assert (report.verdict, report.exit_code) == ("holds", 0)
@@ -85,11 +88,13 @@ def test_a_factor_of_ten_uniforms_is_decided():
     assert (row.verdict, "derivative_moments" in row.detail) == ("not claimed", True)  # it refuses them
 
 
+@pytest.mark.slow
 @el.parametrize_with_checks([el.ZGR, el.Reinforce(0.3)])
 def test_parametrized(estimator, check):
     check(estimator)
 
 
+@pytest.mark.slow
 def test_items_have_readable_names_and_fail_with_the_program():
     mark = el.parametrize_with_checks([Density(2.0)]).mark
     items = {item.id: item.values for item in mark.args[1]}
@@ -100,6 +105,7 @@ def test_items_have_readable_names_and_fail_with_the_program():
         check(estimator)
 
 
+@pytest.mark.slow
 def test_a_fault_fails_alone():
     outcomes = {"failed": [], "skipped": []}
     for item in el.parametrize_with_checks([mutants.MUTANTS["NaN"][0]]).mark.args[1]:
