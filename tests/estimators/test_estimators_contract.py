@@ -161,6 +161,7 @@ def test_saturated_pre_activations_give_finite_gradients_in_float32(estimator, l
     assert float(draws_of(problem, estimator, 64)["head.weight"].abs().max()) > 0
 
 
+@pytest.mark.slow
 @every_estimator
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_the_declared_cost_is_what_is_counted(estimator, depth):

@@ -37,6 +37,7 @@ def test_the_true_gradient_does_not_move(reference, coding):
     assert plain.objective == more.objective
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coding", networks.CODINGS)
 @pytest.mark.parametrize("estimator", CATALOGUE, ids=repr)
 def test_only_estimators_that_read_the_extension_move(estimator, coding):

@@ -107,6 +107,7 @@ def units_within_reach(estimator):
     return next((n for n, problem in layers.items() if joint_nodes(problem, estimator) <= 50_000), 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", CLAIMING, ids=repr)
 @pytest.mark.parametrize("seed", range(12))
 def test_one_layer_is_exact_up_to_the_claimed_degree(estimator, seed):
@@ -130,6 +131,7 @@ def test_a_proxy_that_is_not_the_density_claims_nothing_and_is_biased_already_fo
     assert relative_bias(moments(estimator, Power(1))) > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", [law(1.5) for law in networks.LAWS], ids=repr)
 @pytest.mark.parametrize("estimator", UNBIASED, ids=repr)
 def test_unbiased_estimators_are_exact_for_every_objective_and_law(estimator, law):
