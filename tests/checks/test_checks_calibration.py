@@ -113,6 +113,7 @@ def test_a_gate_without_noise_admits_rounding_only():
     assert float(p[1]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("divisor", [1.0, 1.1, 4096.0**2])
 def test_the_variance_gate_rejects_a_variance_that_was_divided(divisor):
     problem = Bits("bits", el.Quadratic(), (0.7, -0.4)).build()

@@ -120,6 +120,7 @@ FAST = (
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in mutants.CAUSED if name not in FAST]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*FAST, *SLOW])
 def test_a_mutant_is_refuted_with_its_cause(name):
     estimator, claim, said, cause = mutants.CAUSED[name]

@@ -66,6 +66,7 @@ def test_moments_of_a_factor_by_hand():
         assert (second - found**2)[bit].numpy() == pytest.approx((1 + 4 + 0.25) * 4 / 45, abs=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", [el.Logistic(), el.Gaussian(0.5), el.Uniform(), el.Triangular()])
 @pytest.mark.parametrize("temperature", [2.0, 0.5, 0.05])
 def test_moments_of_ten_samples_are_those_of_their_closed_form(law, temperature):

@@ -103,6 +103,7 @@ def test_disarm_has_the_mean_of_arm_and_less_variance(law):
     assert bool((disarm.variance[name] < 0.999 * arm.variance[name]).all())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", [e(tails) for e in (el.ARM, el.DisARM) for tails in TAILS], ids=repr)
 def test_a_constant_leaves_every_draw_unchanged(estimator):
     for uniforms in UNIFORMS:

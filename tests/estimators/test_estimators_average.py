@@ -15,6 +15,7 @@ from estimlab.randomness import RandomStream, TableNoise
 BASES = [el.StraightThrough(), el.Reinforce("exact_mean"), el.ARM(), el.DisARM("common"), el.MuProp()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", BASES, ids=repr)
 def test_the_variance_of_an_average_is_that_of_one_draw_over_their_number(base):
     problem = networks.classification((2, 1, 1), batch=2, units=el.BinaryUnits(el.Gaussian(), 0, 1))

@@ -141,6 +141,7 @@ def test_the_variance_stays_bounded_as_claimed():
         assert ratio < 1.1 if estimator.bounded_variance else ratio > 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("samples", [1, 3])
 def test_sampled_draws_agree_with_the_exact_moments(samples, seed):
     law = el.Triangular(2.5)

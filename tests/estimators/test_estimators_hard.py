@@ -25,12 +25,6 @@ def test_exact_moments_are_the_enumeration_of_all_paths(estimator, law):
     assert same_moments(el.exact_moments(problem, estimator), el.quadrature_moments(problem, estimator))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("estimator", NEW, ids=repr)
-def test_the_checker_finds_nothing_to_refute(estimator):
-    assert el.check_estimator(estimator).passed
-
-
 def test_an_instance_claims_less_than_its_class_where_it_must():
     assert [e.exact_degree for e in (el.DARN(), el.DARN("mean"), el.DARN(0.4))] == [2, 1, 1]
     assert [e.exact_degree for e in (el.ReinMax(), el.ReinMax(1.01))] == [2, 0]

@@ -26,6 +26,7 @@ CONTROLS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", CONTROLS, ids=repr)
 @every_law
 def test_conditional_controls_are_unbiased_for_one_unit(law, estimator):

@@ -26,6 +26,7 @@ import estimlab.estimators.muprop
 # ---- leave-one-out
 
 
+@pytest.mark.slow
 @every_law
 def test_two_samples_are_half_the_product_of_both_differences(law):
     for first, second in itertools.product(UNIFORMS, UNIFORMS):
@@ -44,6 +45,7 @@ def test_many_samples_are_the_mean_of_reinforce_with_the_mean_of_the_others_as_b
     assert torch.allclose(together, torch.stack(alone).mean(0), rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_a_constant_leaves_every_draw_of_leave_one_out_unchanged():
     for first, second in itertools.product(UNIFORMS, UNIFORMS):
         pair = [

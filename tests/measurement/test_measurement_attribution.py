@@ -27,6 +27,7 @@ def deep(law=None, coding=(0.0, 1.0)):
     return networks.classification((2, 3, 2, 3), batch=5, seed=8, units=units)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
 @pytest.mark.parametrize("law", [law(1.8) for law in networks.LAWS], ids=repr)
 def test_contributions_sum_to_the_bias(estimator, law):

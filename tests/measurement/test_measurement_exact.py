@@ -34,7 +34,7 @@ def assert_same_moments(problem, estimator, tolerance=1e-12):
     return exact
 
 
-@networks.examples(120)
+@networks.examples(40)
 @given(
     recipe=networks.recipes(max_depth=3, max_width=3, max_units=6, max_batch=3), estimator=st.sampled_from(STATE_ONLY)
 )
@@ -49,6 +49,7 @@ def test_exact_moments_of_a_deep_classifier(estimator):
     assert all(float(variance.max()) > 0 for variance in exact.variance.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", [law(1.6) for law in networks.LAWS], ids=repr)
 @pytest.mark.parametrize("temperature", [0.3, 1.0])
 def test_a_factor_that_reads_the_uniform_enters_by_its_conditional_moments(law, temperature):

@@ -46,6 +46,7 @@ def test_measured_together_is_measured_alone(batch, coding):
         same(one, el.measure(problem, estimator, truth, DRAWS, seed=3))
 
 
+@pytest.mark.slow
 def test_also_where_draws_are_not_rows():
     stage = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3))
     network = networks.fill(el.Chain([stage, nn.Linear(3, 2)], nn.Linear(2, 1)), 1)

@@ -155,6 +155,7 @@ def one_layer():
     return networks.classification((1, 2), batch=1, seed=6, units=el.BinaryUnits(el.Logistic(), 0, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", SIGNALS)
 def test_the_mean_gate_rejects_every_mutant_and_no_right_estimator(mutant, seed):
     problem = one_layer()
@@ -165,6 +166,7 @@ def test_the_mean_gate_rejects_every_mutant_and_no_right_estimator(mutant, seed)
     assert (gate < 1) == (mutant in RIGHT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [0.95, 1.05, 1.1, 2.0, -1.0])
 def test_both_gates_reject_straight_through_times_a_factor(factor, seed):
     problem = problem_of(el.StraightThrough())
@@ -182,6 +184,7 @@ def test_the_variance_gate_rejects_a_right_mean_with_another_variance(seed):
     assert variance_gate(measured, plain) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("divisor", [DRAWS, 2.0, 1.1])
 def test_the_variance_gate_rejects_a_variance_that_was_divided(divisor, seed):
     problem = problem_of(el.StraightThrough())

@@ -71,6 +71,7 @@ def column(statistics, name, part):
     return np.array([rows[name][part] for rows in statistics])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("by", ["layer", "block", "network"])
 @pytest.mark.parametrize("estimator", [el.StraightThrough(), el.ZGR()], ids=repr)
@@ -155,6 +156,7 @@ STAGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("kind", STAGES)
 def test_every_kind_of_stage_is_measured_as_its_draws_are(kind, batch):
@@ -230,6 +232,7 @@ def test_the_debiased_squared_bias_of_an_unbiased_estimator_has_mean_zero(replic
     assert debiased.min() < 0 < debiased.max()  # never clipped
 
 
+@pytest.mark.slow
 def test_the_debiased_squared_bias_of_a_biased_estimator_is_its_squared_bias(replicates):
     problem, _, statistics = replicates[BIASED]
     truth = el.exact_moments(problem, BIASED).statistics("network")["network"]

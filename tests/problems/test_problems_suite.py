@@ -253,6 +253,7 @@ def test_cite_gives_name_version_and_hash():
         el.problems.describe(name).version = "v2"
 
 
+@pytest.mark.slow
 def test_a_problem_is_built_again():
     """To 1e-9, not to the byte: other machines and libraries round differently."""
     entry, arrays = build_v1.build("toy-early")

@@ -17,7 +17,7 @@ def assert_agree(problem):
     assert max(layers.checks["probability_error"], paths.checks["probability_error"]) < 1e-14
 
 
-@networks.examples(250)
+@networks.examples(60)
 @given(recipe=networks.recipes())
 def test_layers_equal_paths(recipe):
     assert_agree(recipe.build())

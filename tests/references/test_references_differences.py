@@ -65,6 +65,7 @@ def distance_to_kinks(problem):
     return min(nearest, default=float("inf"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROBLEMS)
 @pytest.mark.parametrize("reference", REFERENCES, ids=lambda r: type(r).__name__)
 def test_gradient_is_the_derivative_of_the_expected_objective(reference, name):

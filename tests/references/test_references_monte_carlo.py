@@ -157,6 +157,7 @@ SAMPLED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("enumerate_last", [0, 4])
 @pytest.mark.parametrize("name", SAMPLED)
 def test_the_mean_is_the_gradient(name, enumerate_last, seed):

@@ -155,6 +155,7 @@ def test_check(tmp_path: Path, cli: Cli, size: int, code: int) -> None:
     assert json.loads(done.stdout)["claims"][0]["detail"] == f"{size} fast"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
