@@ -124,7 +124,8 @@ class Setting:
         return f"""\
 with torch.no_grad():
     for name, parameter in network.named_parameters():
-        parameter.copy_(sines(parameter, 1.0 if name.startswith("head") else {0.4 * self.scale:g}))
+        size = {0.3 * self.scale:g} if name.endswith("bias") else {0.4 * self.scale:g}
+        parameter.copy_(sines(parameter, 1.0 if name.startswith("head") else size))
         if name.startswith("stages.0") and name.endswith("{which}"):
             parameter.copy_(torch.tensor({start}).reshape(parameter.shape))
 """

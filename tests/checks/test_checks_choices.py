@@ -144,7 +144,7 @@ class Needy(Density):
         (nn.Sigmoid, "Sigmoid is a class, but not one of estimators: derive it from el.HardForward"),
         (Loose(), "Loose looks like an estimator and is not derived from one"),
         (Loose, "Loose is a class, but not one of estimators"),
-        (Needy, "Needy cannot be built: missing 1 required positional argument: 'width'. Give an instance."),
+        (Needy, "Needy(): give width"),
         (el.HardForward, "HardForward is abstract: derive a class from it that defines derivative()"),
         (el.BinaryActivation(el.ZGR()), "BinaryActivation holds an estimator and is none: give ZGR()."),
         ([el.ZGR(), el.ARM], "2 estimators are given: check one at a time"),
