@@ -85,11 +85,12 @@ class Direction:
         return torch.where(none, 0, least.clamp(min=0)), torch.where(unknown, torch.inf, most)
 
     def cosine(self, level: float = 0.95) -> Ends:
-        """Interval of the cosine of the angle; all of [-1, 1] where even its sign is not known."""
+        """Interval of the cosine of the angle; all of [-1, 1] where even its sign is not known, NaN beside no truth."""
         near, far = ((1 + tangent**2).rsqrt() for tangent in self.tangent(level))
         low, high = torch.where(self.along > 0, far, -near), torch.where(self.along > 0, near, -far)
-        unknown = far == 0
-        return torch.where(unknown, -1, low), torch.where(unknown, 1, high)
+        unknown, none = far == 0, self.along.isnan()
+        low, high = torch.where(unknown, -1, low), torch.where(unknown, 1, high)
+        return torch.where(none, torch.nan, low), torch.where(none, torch.nan, high)
 
 
 def bias_intervals(

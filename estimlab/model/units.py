@@ -172,8 +172,9 @@ class Triangular(NoiseLaw):
     """Triangular noise on [-scale, scale]; ``scale=2`` gives ``2F'(a) = max(0, 1 - |a| / 2)``, a scaled ApproxSign."""
 
     def _cdf(self, z: Tensor) -> Tensor:
-        tail = torch.clamp(1 - z.abs(), min=0) ** 2 / 2
-        return torch.where(z > 0, 1 - tail, tail)
+        # each side by its own formula: one in |z| would lose the derivative at 0, where that of |z| is none
+        below, above = torch.clamp(1 + z, min=0) ** 2 / 2, torch.clamp(1 - z, min=0) ** 2 / 2
+        return torch.where(z > 0, 1 - above, below)
 
     def _log_cdf(self, z: Tensor) -> Tensor:
         return _log(self._cdf(z))

@@ -9,7 +9,7 @@ import torch
 import estimlab as el
 from estimlab.errors import EstimlabError
 from estimlab.estimators.iw_st import ConstantWeight
-from estimlab.results.columns import COLUMNS, STATISTICS
+from estimlab.results.columns import COLUMNS, FIELDS, STATISTICS
 
 ESTIMATORS = [
     el.StraightThrough(),
@@ -109,7 +109,7 @@ def test_the_table():
     table = attribution.table()
     columns = ["estimator", "parameters", "t", "method", "layer", "source", "statistic", "value", "stderr"]
     assert list(table.columns) == columns
-    assert set(columns) <= set(COLUMNS)
+    assert set(columns) <= {*COLUMNS, *FIELDS}
     assert set(table["statistic"]) <= set(STATISTICS)
     shares = table[table["statistic"] == "bias_share"].groupby("layer")["value"].sum()
     assert [shares[layer] for layer in LAYER_OF] == pytest.approx([1, 1, 1], rel=1e-12)

@@ -99,7 +99,6 @@ REFUSED = {
     "three logits": (el.LogisticLoss(), OUTPUT, torch.ones(4), r"one output per example.*\(4, 3\)"),
     "target shape": (el.Quadratic(), OUTPUT, torch.ones(4), r"\(4,\).*\(4, 3\)"),
     "matrix size": (el.Quadratic(((1.0, 0.0), (0.0, 1.0))), OUTPUT, None, "3 rows of 3 numbers"),
-    "ragged matrix": (el.Quadratic(((1.0, 0.0, 0.0), (0.0,), (0.0,))), OUTPUT, None, "3 rows of 3 numbers"),
     "linear size": (el.Quadratic(linear=(1.0,)), OUTPUT, None, "1 numbers, the output has 3"),
     "index too high": (el.Multilinear(((1.0, (0, 3)),)), OUTPUT, None, r"0 \.\. 3 for 3 outputs"),
     "index negative": (el.Multilinear(((1.0, (-1,)),)), OUTPUT, None, r"-1 \.\. -1 for 3 outputs"),
@@ -109,6 +108,11 @@ REFUSED = {
     "a number": (lambda output, target: 1.0, OUTPUT, None, "returned float"),
     "not finite": (lambda output, target: (output.sum(1) - 100).log(), OUTPUT, None, "not finite"),
 }
+
+
+def test_a_ragged_matrix_is_refused():
+    with pytest.raises(EstimlabError, match=r"3 rows of \[3, 1, 1\] numbers; a matrix must be square"):
+        el.Quadratic(((1.0, 0.0, 0.0), (0.0,), (0.0,)))
 
 
 @pytest.mark.parametrize("case", REFUSED)

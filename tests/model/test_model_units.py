@@ -91,6 +91,14 @@ def test_score_is_density_over_probability(law):
 
 
 @pytest.mark.parametrize("law", LAWS, ids=repr)
+def test_the_derivative_of_the_cdf_is_the_density_also_at_zero(law):
+    """Biases begin at zero: references and relaxations differentiate ``cdf`` there."""
+    leaf = (numbers([-0.6, 0.0, 0.3]) * law.scale).requires_grad_()
+    (derivative,) = torch.autograd.grad(law.cdf(leaf).sum(), leaf)
+    assert torch.allclose(law.density(leaf), derivative, rtol=1e-13, atol=0)
+
+
+@pytest.mark.parametrize("law", LAWS, ids=repr)
 def test_score_is_the_derivative_of_log_cdf(law):
     a = numbers([-0.85, -0.4, 0.1, 0.6]) * law.scale
     leaf = a.clone().requires_grad_()

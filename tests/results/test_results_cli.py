@@ -77,7 +77,7 @@ def test_errors_have_no_traceback_without_debug(write_study: Write, cli: Cli) ->
     ("arguments", "message"),
     [
         (("run", "tyo"), "There is no study 'tyo'. Did you mean 'toy'?"),
-        (("run", "wrong.py"), "cells[0] is 3, not a subclass of estimlab.results.Cell"),
+        (("run", "wrong.py"), "Study(cells[0]=3): cells[0] must be a cell"),
         (("figure", "tyo"), "There is no study 'tyo'"),
         (("figure", "toy"), "There is no figure 'toy'"),
         (("figure",), "Give the name of one study, or --all."),

@@ -96,7 +96,7 @@ def test_noise_compares_with_float32_also_where_products_are_bfloat16(images):
 
 
 def test_arm_on_batch_norm_is_refused(images):
-    with pytest.raises(el.EstimlabError, match="recipe without batch norm"):
+    with pytest.raises(el.EstimlabError, match="couples the examples of a batch, as batch norm does"):
         train(Configuration(SMALL_VGG, el.ARM()))
 
 
