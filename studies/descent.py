@@ -63,7 +63,7 @@ class Training(Cell):
     networks: int = 16
     steps: int = 300
     examples: int = 64
-    learning_rates: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0, 3.0)
+    learning_rates: tuple[float, ...] = (0.1, 0.3, 1.0)
     measured: int = 8
     draws: int = 2048
 
