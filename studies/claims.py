@@ -24,7 +24,7 @@ def summary(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     published = table[table["origin"] == "published"]
     others = table[table["origin"] != "published"]
     return [
-        ("Claims of the literature", statements(published).drop(columns="origin")),
+        ("Claims of the literature", statements(published).drop(columns="origin", errors="ignore")),
         ("What we derive or observe", statements(others)),
     ]
 
