@@ -23,10 +23,12 @@ def summary(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """One line per statement, what publications state apart from what we derive: measured, predicted, on how much."""
     published = table[table["origin"] == "published"]
     others = table[table["origin"] != "published"]
-    return [
-        ("Claims of the literature", statements(published).drop(columns="origin", errors="ignore")),
-        ("What we derive or observe", statements(others)),
-    ]
+    found = []
+    if len(published):
+        found.append(("Claims of the literature", statements(published).drop(columns="origin")))
+    if len(others):
+        found.append(("What we derive or observe", statements(others)))
+    return found
 
 
 def statements(table: pd.DataFrame) -> pd.DataFrame:
