@@ -64,6 +64,7 @@ def test_an_own_estimator_is_swept(own_file):
     assert bias[1.0] == pytest.approx(plain["0"]["relative_bias"][0], rel=1e-9)
 
 
+@pytest.mark.slow
 def test_a_false_claim_is_refuted(own_file):
     (own_file / "boastful.py").write_text(OWN.replace("exact_degree: ClassVar[float] = 0", "exact_degree = 1"))
     done = run_cli("check", "boastful.py:Softened", cwd=own_file)
@@ -90,6 +91,7 @@ def test_a_mistake_is_found_as_printed(doubled):
     assert mean == pytest.approx(2 * truth, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_mistake_fails_one_item_of_a_test_suite(doubled):
     done = run_python("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_doubled.py", cwd=doubled)
     assert done.returncode == 1, done.stdout

@@ -65,6 +65,7 @@ def test_a_table_carries_its_question_and_answer(study):
     assert record["question"] == ours.question, "make sentences"
 
 
+@pytest.mark.slow
 def test_committed_figures_are_those_of_the_committed_tables_drawn_without_torch(tmp_path):
     for name in ("studies", "figures"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("out", ".store", "smoke"))

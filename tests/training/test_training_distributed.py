@@ -49,6 +49,7 @@ def two(tmp_path_factory):
     return {name: torch.load(folder / f"{name}.pt", weights_only=True) for name in ESTIMATORS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_two_processes_equal_one(two, estimator):
     found, one = two[estimator], trained(getattr(el, estimator)(), epochs=2)

@@ -94,6 +94,7 @@ class Card:
         patch.setattr("torch.cuda.max_memory_allocated", lambda: next(peaks))
 
 
+@pytest.mark.slow
 def test_the_whole_plan_is_rehearsed_on_a_cpu(tmp_path, monkeypatch, images, capsys):
     """Every step of the plan itself, on small networks and a device that is a CPU."""
     Card.put(monkeypatch)

@@ -80,6 +80,7 @@ def test_a_gradient_that_is_nan_names_its_block(monkeypatch):
         trained()
 
 
+@pytest.mark.slow
 def test_diagnoses_are_unbiased_for_the_moments_of_a_draw():
     """Variance and squared mean of two draws, averaged over many pairs, against the exact moments."""
     session = trained(el.StraightThrough(), epochs=1, widths=(6, 5))

@@ -72,6 +72,7 @@ def images(monkeypatch):
     two_kinds(monkeypatch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", [SMALL_VGG, SMALL_PSA], ids=lambda recipe: recipe.name)
 @pytest.mark.parametrize("autocast", [False, True])
 def test_a_convolutional_net_learns_two_kinds(images, recipe, autocast):
@@ -184,6 +185,7 @@ def test_a_batch_larger_than_the_set_is_refused():
         train(Configuration(find_recipe("digits")(examples=30), el.ZGR()))
 
 
+@pytest.mark.slow
 def test_channels_last_in_bfloat16_learns_as_the_plain_layout_does(images):
     """What a GPU trains: the same states, a loss that falls, no NaN, pre-activations in float32."""
     losses = {}
