@@ -45,7 +45,7 @@ class Noise(abc.ABC):
             site: number of the site.
             channel: 0 for the uniforms that decide the state, any other number for further noise.
             probability: P(high) of each unit.
-            cuts: where a draw jumps as a function of the uniform; ``[probability]`` by default.
+            cuts: where a draw jumps as a function of the uniform: ``[probability]`` by default, ``[]`` for nowhere.
             degree: degree of a draw as a polynomial in the uniform between two cuts: 0 where it is constant, infinity
                 where it is smooth and not a polynomial, NaN where nothing is known, which rules quadrature out.
         """
@@ -270,13 +270,15 @@ class QuadratureNoise(Noise):
         self.rules, self.digits = rules, digits
 
     def _uniform(self, key: Key, probability: Tensor, cuts: Sequence[Tensor], degree: float) -> Tensor:
-        uniform, width, weight = self._node(key, self.digits[key], cuts)
+        uniform, width, weight = self._node(key, self.digits[key], probability, cuts)
         self.weight = self.weight * (width * weight).prod()
         return uniform
 
-    def _node(self, key: Key, digit: Tensor, cuts: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    def _node(
+        self, key: Key, digit: Tensor, probability: Tensor, cuts: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The uniform at a digit, the width of its interval, and the weight of its node within the interval."""
-        rule, edges = self.rules[key], interval_edges(cuts)
+        rule, edges = self.rules[key], interval_edges(probability, cuts)
         interval = torch.div(digit, len(rule.nodes), rounding_mode="floor")
         node = digit % len(rule.nodes)
         low = edges.gather(0, interval[None])[0]
@@ -284,10 +286,10 @@ class QuadratureNoise(Noise):
         return node_between(low, high, rule.nodes.to(low)[node]), high - low, rule.weights.to(low)[node]
 
 
-def interval_edges(cuts: Sequence[Tensor]) -> Float[Tensor, "edges *shape"]:
-    """0, the cuts in ascending order, 1."""
-    inner = torch.stack([cut.detach() for cut in cuts]).sort(0).values
-    return torch.cat([torch.zeros_like(inner[:1]), inner, torch.ones_like(inner[:1])])
+def interval_edges(like: Tensor, cuts: Sequence[Tensor]) -> Float[Tensor, "edges *shape"]:
+    """0, the cuts in ascending order, 1, for each entry of ``like``; there may be no cuts."""
+    inner = [torch.stack([cut.detach() for cut in cuts]).sort(0).values] if cuts else []
+    return torch.cat([torch.zeros_like(like)[None], *inner, torch.ones_like(like)[None]])
 
 
 def node_between(low: Tensor, high: Tensor, node: Tensor) -> Tensor:

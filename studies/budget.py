@@ -280,7 +280,7 @@ STUDY = Study(
     question="At equal cost, from which budget on are unbiased estimators nearer to the truth than biased ones?",
     answer=ANSWER,
     cells=cells(BIASED + UNBIASED, 16_384, 8, "digits-late/v1", "toy-late/v1"),
-    smoke=cells(BIASED[4:6] + UNBIASED[2:5], 512, 1, "toy-late/v1"),
+    smoke=cells(BIASED[4:6] + UNBIASED[2:5], 2048, 1, "toy-late/v1"),
     columns=(
         Column("examples", "examples", "", "whether the gradient is that of one example or of the mean over all"),
         Column(

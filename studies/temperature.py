@@ -234,7 +234,7 @@ STUDY = Study(
     question="How do bias and variance of Gumbel-Softmax, ST-GS and Gumbel-Rao depend on the temperature?",
     answer=ANSWER,
     cells=cells(CONSTANTS, FAMILIES, DECADES),
-    smoke=cells(("quadratic", "cubic"), FAMILIES[:2], DECADES[4:20:2]),
+    smoke=cells(("quadratic", "cubic"), FAMILIES[:3], DECADES[4:20:4]),
     columns=(
         Column("asymptote", r"asymptote", "that of the statistic", "what theory gives at small temperatures"),
         Column("derived", r"derived", "that of the statistic", "value derived independently of this code, as printed"),

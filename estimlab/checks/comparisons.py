@@ -35,6 +35,7 @@ class Comparison:
         rest: what that multiple leaves, over the norm of the truth.
         error: of an integral, over the norm of the truth; zero where it is rounding.
         wrong: blocks whose difference is more than the precision of the integral and rounding.
+        vanishing: whether the truth is zero in a block: what is always zero there is right by chance.
     """
 
     setting: Setting
@@ -43,6 +44,7 @@ class Comparison:
     rest: float
     error: float
     wrong: tuple[str, ...]
+    vanishing: bool
 
     @property
     def unbiased(self) -> bool:
@@ -106,8 +108,9 @@ def compare(setting: Setting, estimator: Estimator, blocks: Blocks, mean_of: Mea
     if found is None:
         return None
     mean, error = found
+    vanishing = not all(bool(block.any()) for block in truth.values())
     norm = float(flat(truth).norm()) or 1.0
-    return Comparison(setting, *bias_of(mean, flat(truth)), error / norm, wrong(mean, error))
+    return Comparison(setting, *bias_of(mean, flat(truth)), error / norm, wrong(mean, error), vanishing)
 
 
 def part(blocks: Mapping[str, Tensor], prefixes: tuple[str, ...]) -> dict[str, Tensor]:

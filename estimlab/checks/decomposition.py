@@ -131,7 +131,7 @@ class _AnchoredNoise(QuadratureNoise):
 
     def _uniform(self, key: Key, probability: Tensor, cuts: Sequence[Tensor], degree: float) -> Tensor:
         digit, fixed = self.digits[key]
-        uniform, width, weight = self._node(key, digit, cuts)
+        uniform, width, weight = self._node(key, digit, probability, cuts)
         cell = width if key[1] == 0 else torch.ones_like(width)
         self.weight = self.weight * torch.where(fixed.bool(), cell, width * weight).prod()
         return uniform

@@ -54,7 +54,7 @@ def mapped(problem: Problem, estimator: Estimator, tables: dict[tuple[int, int],
 
 def equal(one: Blocks, other: Blocks) -> bool:
     """Whether all blocks are the same numbers."""
-    return all(torch.equal(one[name], other[name]) for name in one)
+    return all(torch.allclose(one[name], other[name], rtol=0, atol=0, equal_nan=True) for name in one)
 
 
 def close(one: Blocks, other: Blocks, tolerance: float) -> bool:

@@ -140,10 +140,11 @@ def by_integrals(settings: list[Setting], estimator: Estimator, blocks: Blocks) 
     All that quick integrals reach; where those reach none of that depth, the first two by decomposition, in seconds.
     """
     found, refusal = compared(settings, estimator, blocks, quick_mean)
+    depths = {one.setting.depth for one in found if one.wrong or not one.vanishing}
     deepest = max(one.depth for one in settings)
-    if (deepest == 1 and found) or any(one.setting.depth > 1 for one in found):
+    if (deepest == 1 and depths) or max(depths, default=1) > 1:
         return found, refusal
-    least = [one for one in settings if one.depth > 1 and one.units == 2] if found else settings
+    least = [one for one in settings if one.depth > 1 and one.units == 2] if depths else settings
     slow, other = compared(least[:2], estimator, blocks, decomposed_mean)
     return found + slow, refusal or other
 
@@ -151,7 +152,7 @@ def by_integrals(settings: list[Setting], estimator: Estimator, blocks: Blocks) 
 def judge(settings: list[Setting], estimator: Estimator, seed: int, blocks: Blocks) -> str:
     """Refute with the cause, or say on how many problems there is no bias; by sampling where no integral reaches."""
     found, refusal = by_integrals(settings, estimator, blocks)
-    if not found:
+    if all(one.vanishing and not one.wrong for one in found):
         if refusal:
             raise Undecided(refusal)
         raise by_sampling(settings[0].case, estimator, seed, blocks(settings[0]))

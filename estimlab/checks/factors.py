@@ -142,7 +142,7 @@ class Integrated(HardForward):
 
 def _composite(cuts: list[Tensor], rule: Rule) -> tuple[Tensor, Tensor]:
     """Nodes and weights on (0, 1), cut in pieces."""
-    edges = interval_edges(cuts)
+    edges = interval_edges(cuts[0], cuts)
     column = (-1, *[1] * (edges.ndim - 1))
     points, weights = rule.nodes.to(edges).reshape(column), rule.weights.to(edges).reshape(column)
     spans = list(pairwise(edges))

@@ -275,7 +275,7 @@ def conditional_moments(
     """Mean and second moment of ``factor(bit, uniform)`` given bit 0 and bit 1, by quadrature between the cuts."""
     nodes, weights = RULE.nodes.to(probability), RULE.weights.to(probability)
     moments = probability.new_zeros(3, 2, *probability.shape)
-    for low, high in pairwise(interval_edges(cuts)):
+    for low, high in pairwise(interval_edges(probability, cuts)):
         bit = ((low + high) / 2 < probability).to(probability.dtype)
 
         def terms(node: Tensor, weight: Tensor, low: Tensor = low, high: Tensor = high, bit: Tensor = bit) -> Any:

@@ -278,7 +278,7 @@ class CentredScore(Scored):
         return value + linear - linear.detach()
 
     def cost(self, depth):
-        return Cost(2 * depth + 1, 2 * depth + 1)
+        return Cost(2 * depth + 2, 2 * depth + 1)
 
 
 @dataclass(frozen=True)

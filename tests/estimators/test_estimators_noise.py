@@ -244,7 +244,8 @@ def test_nodes_stay_on_their_side_of_the_cut(dtype):
 
 def test_edges_are_sorted():
     cuts = [torch.tensor([0.7, 0.2]), torch.tensor([0.3, 0.8])]
-    assert torch.allclose(interval_edges(cuts), torch.tensor([[0, 0], [0.3, 0.2], [0.7, 0.8], [1, 1]]))
+    assert torch.allclose(interval_edges(cuts[0], cuts), torch.tensor([[0, 0], [0.3, 0.2], [0.7, 0.8], [1, 1]]))
+    assert torch.equal(interval_edges(cuts[0], []), torch.tensor([[0.0, 0.0], [1.0, 1.0]]))
 
 
 def test_the_grid_visits_every_joint_interval_once_with_its_probability():

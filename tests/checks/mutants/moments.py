@@ -88,7 +88,7 @@ MUTANTS = {
     "ten samples x 1.01": (ScaledGumbelRao(), "exact moments", "mean of the recursion"),
     "ten samples, second moment x 1.05": (SpreadGumbelRao(), "exact moments", "variance of the recursion"),
     "one sample taken ten times": (RepeatedGumbelRao(), "exact moments", "variance of the recursion"),
-    "draws that are not made of the factor": (OtherDraws(), "exact moments", r"z = -?\d"),
+    "draws that are not made of the factor": (OtherDraws(), "exact moments", r"derivative\(\) stands for"),
     "ten uniforms x 1.01": (Jittered(1.01), DEGREE + "1", r"1\.0100 x the true gradient"),
     "ten uniforms that interact x 1.2": (Tangled(1.2), DEGREE + "1", r"z = -?\d"),
 }

@@ -128,5 +128,5 @@ MUTANTS = {
     "REINFORCE, baseline of the drawn state": (SelfishReinforce(), DEGREE + "1", "x"),
     "REINFORCE-LOO with its own sample": (InclusiveLOO(), DEGREE + "1", r"0\.5000 x the true gradient"),
     "local expectation without one unit": (MissingUnit(), DEGREE + "1", r"0\.0* to"),
-    "PSA with a wrong flip": (WrongFlip(), "exact at the head", r"2, 2 units"),
+    "PSA with a wrong flip": (WrongFlip(), "exact at the head", "wrong with 2 units in a layer"),
 }
