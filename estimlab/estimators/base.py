@@ -23,6 +23,7 @@ from estimlab.randomness import Noise, interval_edges, node_between, tanh_sinh
 
 RULE = tanh_sinh()
 """What integrals over the noise are taken with."""
+AT_ONCE = 64  # numbers of one draw, over which an integral's nodes are taken together
 
 
 @dataclass(frozen=True)
@@ -255,16 +256,20 @@ def drawn_side(a: PerUnit, bit: PerUnit) -> PerUnit:
 def sum_over_nodes(
     terms: Callable[..., tuple[Tensor, ...]], like: Tensor, *columns: Float[Tensor, " nodes"]
 ) -> tuple[Tensor, ...]:
-    """The sum of each term over the nodes of a rule: ``terms`` takes the numbers of one node, a column each.
+    """The sum of each term over the nodes of a rule: ``terms`` takes the numbers of some nodes on an axis in front.
 
-    One node after the other, which keeps memory small; a compiler gets all nodes on an axis in front, which it makes
-    one loop: a hundred copies of the terms would take it minutes.
+    As many nodes at once as make ``AT_ONCE`` numbers: few units would else take a hundred small steps, and many units
+    a hundred times their memory. A compiler gets all, which it makes one loop: it would take minutes to unroll them.
     """
-    if torch.compiler.is_compiling():
-        return tuple(term.sum(0) for term in terms(*(c.to(like).reshape(-1, *(1,) * like.ndim) for c in columns)))
+    front = (-1, *(1,) * like.ndim)
+    compiling = torch.compiler.is_compiling()
+    size = len(columns[0]) if compiling else max(1, AT_ONCE // max(1, like.numel()))
     total: tuple[Any, ...] = ()
-    for numbers in zip(*(column.unbind() for column in columns), strict=True):
-        found = terms(*numbers)
+    for numbers in zip(*(column.to(like).reshape(front).split(size) for column in columns), strict=True):
+        if size > 1:
+            found = tuple(term.sum(0) for term in terms(*numbers))
+        else:
+            found = terms(*(number[0] for number in numbers))
         total = tuple(a + b for a, b in zip(total, found, strict=True)) if total else found
     return total
 
