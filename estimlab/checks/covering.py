@@ -1,4 +1,7 @@
-"""A covering set: each pair of values of two dimensions occurs at least once, also among problems of one unit."""
+"""A covering set: each pair of values of two dimensions occurs at least once, also among problems of one unit.
+
+Weights, which all examples share, are tried beside it.
+"""
 
 from __future__ import annotations
 
@@ -46,5 +49,7 @@ COVERING: tuple[Setting, ...] = (
     Setting((1, 2, 1), "Gaussian", 0.5, (0.0, 1.0), 1, True, True, "f + 100", False),
     Setting((1, 2, 1), "Uniform", 2.0, (0.0, 1.0), 3, False, False, "f + 100", True),
     Setting((1, 2, 1), "Triangular", 2.0, (-1.0, 1.0), 3, False, False, "100 f", True),
+    Setting((2,), "Logistic", 1.0, (-1.0, 1.0), 3, target=True, shared=True),
+    Setting((2,), "Gaussian", 0.5, (0.0, 1.0), 3, head=True, shared=True),
 )
 """Smallest first; one unit alone, as few integrals reach more where a draw is smooth in its noise."""

@@ -30,13 +30,13 @@ BY_DEFAULT = (
 )
 SHOW_MEAN = """\
 mean = el.quadrature_moments(problem, estimator).mean
-for name, truth in el.LayerwiseEnumeration().gradient(problem).value.items():
+for name, truth in el.PathEnumeration().gradient(problem).value.items():
     print(name, "mean", mean[name], "true gradient", truth)"""
 SHOW_INTEGRAL = """\
 from estimlab.checks import integrals
 
 mean = integrals.mean(problem, estimator)
-for name, truth in el.LayerwiseEnumeration().gradient(problem).value.items():
+for name, truth in el.PathEnumeration().gradient(problem).value.items():
     print(name, "mean", mean[name], "true gradient", truth)"""
 
 

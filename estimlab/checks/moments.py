@@ -14,7 +14,7 @@ from estimlab.checks.covering import COVERING
 from estimlab.checks.draws import SHOW_DRAW, close, mapped, tables_of
 from estimlab.checks.factors import Integrated
 from estimlab.checks.gates import Gate, detectable, flat, light, mean_gate, restricted, variance_gate
-from estimlab.checks.integrals import moments, settled
+from estimlab.checks.integrals import moments, settled, true_gradient
 from estimlab.checks.report import Refuted, Undecided, Unused
 from estimlab.checks.sampling import refute_mean, rejected, sampler, seeds
 from estimlab.checks.settings import PLAIN, Setting
@@ -24,7 +24,6 @@ from estimlab.measurement.exact import exact_moments
 from estimlab.measurement.measurement import Measurement
 from estimlab.model.units import Logistic
 from estimlab.randomness import Rule
-from estimlab.references.layers import LayerwiseEnumeration
 
 DRAWS = 1 << 15
 MEASURED = f"el.measure(problem, estimator, draws={DRAWS})"
@@ -94,7 +93,7 @@ def _same_moments(setting: Setting, estimator: HardForward) -> bool | None:
 def _compared(setting: Setting, estimator: HardForward) -> tuple[Tensor, Tensor, float] | None:
     """Mean and variance by an integral and by the recursion, and the error of the integral."""
     problem = setting.case.build()
-    truth = LayerwiseEnumeration().gradient(problem)
+    truth = true_gradient(problem)
     layers = _vector(exact_moments(problem, estimator, truth))
 
     def integrals(rule: Rule) -> Tensor | None:

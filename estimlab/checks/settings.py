@@ -26,6 +26,30 @@ def sines(parameter, size):
 
 """
 
+WEIGHTS = """\
+class Weights(el.StochasticNetwork):
+    def __init__(self, stages, head, units):
+        super().__init__()
+        self.stages, self.head, self.units = nn.ModuleList(stages), head, units
+
+    def sites(self, inputs):
+        return (el.Site(self.stages[0].logits.shape, self.units, shared=True),)
+
+    def initial(self, inputs):
+        return inputs
+
+    def preactivation(self, k, carry):
+        return self.stages[k].logits, carry
+
+    def advance(self, k, carry, state):
+        return state[None] if carry is None else carry[:, : len(state)] * state
+
+    def output(self, carry):
+        return carry if self.head is None else self.head(carry)
+
+
+"""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -41,6 +65,7 @@ class Setting:
         target: whether the objective reads a target.
         reward: what is minimised, f of the given degree in each unit.
         head: whether a linear head maps the last states to the output.
+        shared: whether all examples share the states of the only layer: weights, which multiply the inputs.
         null: of ``null (x - low)(x - high)``, which is zero on the corners; summed over the output.
         degree: of f.
     """
@@ -54,6 +79,7 @@ class Setting:
     target: bool = False
     reward: Reward = "f"
     head: bool = False
+    shared: bool = False
     null: float = 0.0
     degree: int = 2
 
@@ -79,6 +105,7 @@ class Setting:
         words = [_layers(self.layers), self.noise, f"states {low:g} and {high:g}", f"degree {self.degree}"]
         words += [f"{self.batch} examples"] * (self.batch > 1) + ["in the tail"] * self.tail
         words += ["with a target"] * self.target + ["with a head"] * self.head
+        words += ["weights that all examples share"] * self.shared
         words += [f"objective {self.reward}"] * (self.reward != "f")
         words += [f"plus {self.null} (x - low)(x - high)"] * (self.null != 0)
         return ", ".join(words)
@@ -86,7 +113,9 @@ class Setting:
     @cached_property
     def case(self) -> Case:
         """The problem as source."""
-        return Case(self.title, "".join((SINES, self._network(), self._parameters(), self._objective())))
+        return Case(
+            self.title, "".join((SINES, WEIGHTS * self.shared, self._network(), self._parameters(), self._objective()))
+        )
 
     def _network(self) -> str:
         low, high = self.coding
@@ -101,26 +130,30 @@ class Setting:
             if not isinstance(self.layers[-1], int):
                 head = f"nn.Sequential(nn.Flatten(), {head})"
         stages_ = "[" + ", ".join(stages) + "]"
-        return (
-            f"network = el.Chain({stages_}, {head}, el.BinaryUnits({self.noise}, {low}, {high}))\n"
-            "network = network.double()\n"
-        )
+        units = f"el.BinaryUnits({self.noise}, {low}, {high})"
+        kind = "Weights" if self.shared else "el.Chain"
+        return f"network = {kind}({stages_}, {head}, {units})\nnetwork = network.double()\n"
 
     @property
     def depth(self) -> int:
         """Layers."""
         return len(self.layers)
 
+    @property
+    def _free(self) -> bool:
+        """Whether pre-activations of the first layer are parameters, and no function of an input."""
+        return self.batch == 1 or self.shared
+
     def _first(self) -> str:
         layer, width = self.layers[0], self.widths[0]
-        first = f"el.Logits({width})" if self.batch == 1 else f"nn.Linear(2, {width})"
+        first = f"el.Logits({width})" if self._free else f"nn.Linear(2, {width})"
         return first if isinstance(layer, int) else f"nn.Sequential({first}, nn.Unflatten(1, {layer}))"
 
     def _parameters(self) -> str:
         """Sines as weights; the first layer's pre-activations, or biases, as given."""
         found = TAIL[self.law] if self.tail else CENTRE
         start = [value * self.scale for value in (found * 6)[: self.widths[0]]]
-        which = "logits" if self.batch == 1 else "bias"
+        which = "logits" if self._free else "bias"
         return f"""\
 with torch.no_grad():
     for name, parameter in network.named_parameters():
@@ -161,6 +194,7 @@ CAUSES: dict[str, Cause] = {
     "reward": "objective",
     "head": "layer",
     "batch": "batch",
+    "shared": "batch",
 }
 """The word for each dimension but the layers, whose number and widths are two."""
 
@@ -204,4 +238,5 @@ def in_words(setting: Setting, name: str) -> str:
         "target": "a target" if setting.target else "no target",
         "reward": f"an objective {setting.reward}",
         "head": "a head" if setting.head else "no head",
+        "shared": "weights that all examples share" if setting.shared else "states of each example",
     }[name]

@@ -19,7 +19,7 @@ from estimlab.checks.causes import blame
 from estimlab.checks.comparisons import compare
 from estimlab.checks.covering import COVERING
 from estimlab.checks.expectation import everything
-from estimlab.checks.integrals import quick_mean
+from estimlab.checks.integrals import quick_mean, true_gradient
 from estimlab.checks.report import Cause
 from estimlab.checks.settings import PLAIN, Setting, plainer
 from estimlab.checks.suite import CHECKS
@@ -72,7 +72,8 @@ def test_a_problem_is_what_it_says(setting):
         (setting.law, setting.scale)
     }
     assert {(site.units.low, site.units.high) for site in problem.sites} == {setting.coding}
-    one, other = el.LayerwiseEnumeration().gradient(problem), el.PathEnumeration().gradient(problem)
+    assert all(site.shared == setting.shared for site in problem.sites)
+    one, other = true_gradient(problem), el.PathEnumeration().gradient(problem)
     assert float((flat(one.value) - flat(other.value)).norm()) <= 1e-11 * (1 + float(flat(other.value).norm()))
 
 
@@ -111,17 +112,8 @@ def test_there_are_mutants_of_every_class():
     assert sum(counts.values()) >= 60
 
 
-FAST = (
-    "REINFORCE divided by the batch",
-    "dither in the tail",
-    "threads for wide layers",
-    "the score of the last layer",
-)
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in mutants.CAUSED if name not in FAST]
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*FAST, *SLOW])
+@pytest.mark.parametrize("name", mutants.CAUSED)
 def test_a_mutant_is_refuted_with_its_cause(name):
     estimator, claim, said, cause = mutants.CAUSED[name]
     row = BY_CLAIM[claim].row(estimator, 0)

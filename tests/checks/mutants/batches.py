@@ -26,6 +26,15 @@ class RootOfBatch(Scored):
 
 
 @dataclass(frozen=True)
+class DividedWeights(Scored):
+    """The score of weights, which all examples share, is divided among them."""
+
+    def score(self, problem, layers):
+        found = super().score(problem, layers)
+        return found / problem.batch if layers[0].site.shared else found
+
+
+@dataclass(frozen=True)
 class DividedFactor(Written):
     def factor(self, k, a, units, problem):
         return super().factor(k, a, units, problem) / len(a)
@@ -89,6 +98,7 @@ CAUSED = {
     "REINFORCE divided by the batch": (DividedByBatch(), BATCH, "about 0[.]3.* x that", "batch"),
     "REINFORCE summed over the batch": (SummedOverBatch(), BATCH, "about [23][.].* x that", "batch"),
     "REINFORCE over the root of the batch": (RootOfBatch(), BATCH, "not the mean", "batch"),
+    "the score of weights divided": (DividedWeights(), BATCH, "0[.]3333 x that.*weights that all", "batch"),
     "a factor divided by the batch": (DividedFactor(), BATCH, "not the mean", "batch"),
     "the noise of the first example": (FirstNoise(), BATCH, "not the mean", "batch"),
     "the target of the first example": (FirstTarget(), BATCH, "not the mean", "batch"),
