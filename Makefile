@@ -13,8 +13,8 @@ study: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto -m "not slow"
 
-test-slow: $(STAMP)
-	$(BIN)/python -m pytest -n auto -m slow
+test-slow: $(STAMP)  # annotations are executed in the fast tier
+	ESTIMLAB_ANNOTATIONS=0 $(BIN)/python -m pytest -n auto -m slow
 
 test-all: test test-slow
 

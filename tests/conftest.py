@@ -1,4 +1,4 @@
-"""Every shape annotation is executed while the tests run, on one thread per process."""
+"""Tests run on one thread per process; shape annotations are executed unless ESTIMLAB_ANNOTATIONS is 0."""
 
 import os
 
@@ -8,8 +8,9 @@ for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 import pytest  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
-hook = install_import_hook("estimlab", "typechecking.check")
-hook.__enter__()
+if os.environ.get("ESTIMLAB_ANNOTATIONS", "1") != "0":
+    hook = install_import_hook("estimlab", "typechecking.check")
+    hook.__enter__()
 
 
 def pytest_addoption(parser):
