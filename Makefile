@@ -11,10 +11,10 @@ study: $(STAMP)
 	$(BIN)/estimlab figure quickstart
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 test-slow: $(STAMP)  # annotations are executed in the fast tier
-	ESTIMLAB_ANNOTATIONS=0 $(BIN)/python -m pytest -n auto -m slow
+	ESTIMLAB_ANNOTATIONS=0 $(BIN)/python -m pytest -n auto --dist worksteal -m slow
 
 test-all: test test-slow
 
