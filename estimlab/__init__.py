@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "estimlab.errors": ("EstimlabError", "ImpureError", "Impurity"),
     "estimlab.model.units": ("NoiseLaw", "Logistic", "Gaussian", "Uniform", "Triangular", "BinaryUnits"),
-    "estimlab.model.base": ("StochasticNetwork", "Site"),
+    "estimlab.model.network": ("StochasticNetwork", "Site"),
     "estimlab.model.chain": ("Chain", "Logits"),
     "estimlab.model.objectives": (
         "Objective",
@@ -26,7 +26,7 @@ _HOMES = {
     "estimlab.model.problem": ("Problem",),
     "estimlab.randomness": ("Noise", "RandomStream", "TorchNoise"),
     "estimlab.references.base": ("Reference", "Gradient"),
-    "estimlab.references.layers": ("LayerwiseEnumeration",),
+    "estimlab.references.layerwise": ("LayerwiseEnumeration",),
     "estimlab.references.paths": ("PathEnumeration",),
     "estimlab.references.monte_carlo": ("MonteCarloReference",),
     "estimlab.estimators.base": ("Estimator", "HardForward", "RelaxedForward", "Cost"),

@@ -19,7 +19,7 @@ from estimlab.measurement.measurement import Measurement
 from estimlab.measurement.monte_carlo import measure
 from estimlab.model.problem import Problem
 from estimlab.references.base import Gradient
-from estimlab.references.layers import LayerwiseEnumeration
+from estimlab.references.layerwise import LayerwiseEnumeration
 from estimlab.results.study import Cell
 from estimlab.training.recipes.base import Recipe
 

@@ -18,7 +18,7 @@ from estimlab.model.chain import Chain
 from estimlab.model.problem import Problem
 from estimlab.randomness import Key, QuadratureGrid, Request, Rule, tanh_sinh
 from estimlab.references.base import Gradient
-from estimlab.references.layers import LayerwiseEnumeration
+from estimlab.references.layerwise import LayerwiseEnumeration
 from estimlab.references.paths import PathEnumeration
 
 QUICK_NODES = 1 << 16

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 from estimlab.errors import EstimlabError
 from estimlab.estimators.arm import Tails, check_tails
 from estimlab.estimators.base import Cost, Estimator
-from estimlab.model.base import Site
+from estimlab.model.network import Site
 from estimlab.model.problem import Problem
 from estimlab.randomness import Noise
 

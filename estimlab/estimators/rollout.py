@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from estimlab.errors import EstimlabError
-from estimlab.model.base import Site
+from estimlab.model.network import Site
 from estimlab.model.problem import Problem
 from estimlab.model.units import NoiseLaw, PerUnit
 from estimlab.randomness import Noise

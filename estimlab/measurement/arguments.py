@@ -10,7 +10,7 @@ from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator
 from estimlab.model.problem import Problem
 from estimlab.references.base import Gradient, Reference
-from estimlab.references.layers import LayerwiseEnumeration
+from estimlab.references.layerwise import LayerwiseEnumeration
 
 
 def problem(value: Any, who: str) -> Problem:

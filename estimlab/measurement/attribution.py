@@ -16,7 +16,7 @@ from estimlab.measurement.exact import checked_factors, require_hard_forward
 from estimlab.measurement.labels import estimator_columns
 from estimlab.measurement.layers import ChainLayers
 from estimlab.model.problem import Problem
-from estimlab.references.layers import LayerwiseEnumeration, require_chain
+from estimlab.references.layerwise import LayerwiseEnumeration, require_chain
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from estimlab.estimators.base import Cost, Estimator
-from estimlab.model.base import Site, StochasticNetwork
+from estimlab.model.network import Site, StochasticNetwork
 from estimlab.model.problem import Problem
 from estimlab.randomness import TorchNoise
 

@@ -20,7 +20,7 @@ from estimlab.measurement.measurement import Measurement
 from estimlab.model.functional import in_rows
 from estimlab.model.problem import Problem
 from estimlab.references.base import Gradient, Reference
-from estimlab.references.layers import require_chain
+from estimlab.references.layerwise import require_chain
 from estimlab.references.plan import Plan, product_rate
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from estimlab.arguments import count, described, is_number, plain, refusal
 from estimlab.errors import EstimlabError
-from estimlab.model.base import StochasticNetwork
+from estimlab.model.network import StochasticNetwork
 from estimlab.model.objectives import Objective
 from estimlab.model.units import BinaryUnits, NoiseLaw
 

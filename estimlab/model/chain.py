@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from estimlab.declared import Checked
 from estimlab.model import arguments
-from estimlab.model.base import Site, StochasticNetwork
+from estimlab.model.network import Site, StochasticNetwork
 from estimlab.model.units import BinaryUnits, NoiseLaw
 
 

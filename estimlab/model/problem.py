@@ -18,7 +18,7 @@ from estimlab.arguments import count
 from estimlab.declared import Declared
 from estimlab.errors import EstimlabError, ImpureError, Impurity
 from estimlab.model import arguments
-from estimlab.model.base import Site, StochasticNetwork
+from estimlab.model.network import Site, StochasticNetwork
 from estimlab.model.objectives import check_objective
 from estimlab.model.probe import private, probe
 from estimlab.model.watch import undisturbed

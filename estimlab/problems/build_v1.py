@@ -24,7 +24,7 @@ from estimlab.problems.descent import exact_descent
 from estimlab.problems.recipes_v1 import LEARNING_RATE, RECIPES, Recipe
 from estimlab.problems.storage import MANIFEST, Arrays, content_hash, write_arrays, write_manifest
 from estimlab.references.base import Gradient
-from estimlab.references.layers import LayerwiseEnumeration
+from estimlab.references.layerwise import LayerwiseEnumeration
 from estimlab.references.paths import PathEnumeration
 
 VERSION = "v1"

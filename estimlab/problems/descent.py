@@ -9,7 +9,7 @@ import torch
 from estimlab.errors import EstimlabError
 from estimlab.model.problem import Problem
 from estimlab.references.base import Reference
-from estimlab.references.layers import LayerwiseEnumeration
+from estimlab.references.layerwise import LayerwiseEnumeration
 
 
 def exact_descent(

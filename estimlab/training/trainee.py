@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from estimlab.errors import EstimlabError, ImpureError, Impurity
 from estimlab.estimators.base import ActivationEstimator, Estimator
-from estimlab.model.base import Site, StochasticNetwork
+from estimlab.model.network import Site, StochasticNetwork
 from estimlab.model.objectives import Objective
 from estimlab.model.problem import Problem
 from estimlab.training.noise import CounterNoise

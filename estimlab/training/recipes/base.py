@@ -13,7 +13,7 @@ from torch import Tensor
 
 from estimlab.declared import Declared
 from estimlab.errors import EstimlabError
-from estimlab.model.base import StochasticNetwork
+from estimlab.model.network import StochasticNetwork
 from estimlab.model.objectives import CrossEntropy, Objective
 from estimlab.training.data import Dataset, Split, load
 from estimlab.training.data.batches import scaled

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from estimlab.model.base import StochasticNetwork
+from estimlab.model.network import StochasticNetwork
 from estimlab.model.units import Logistic, NoiseLaw
 from estimlab.training.recipes.base import Recipe
 from estimlab.training.recipes.layers import linear_chain

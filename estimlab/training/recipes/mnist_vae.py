@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from estimlab.errors import EstimlabError
-from estimlab.model.base import Site, StochasticNetwork
+from estimlab.model.network import Site, StochasticNetwork
 from estimlab.model.objectives import Objective
 from estimlab.model.units import BinaryUnits, Logistic
 from estimlab.training.noise import EVALUATION, row_keys
