@@ -10,8 +10,8 @@ import torch
 import estimlab as el
 from benchmarks.networks import chain
 from benchmarks.timing import Row, compare, peak_memory, row, seconds
-from estimlab.measurement.chunks import from_draws
 from estimlab.measurement.draws import gradients, record
+from estimlab.measurement.sampled.chunks import from_draws
 from estimlab.model.functional import RunningMoments
 from estimlab.randomness import RandomStream, TableNoise
 

@@ -12,11 +12,11 @@ from typing import Any, ClassVar, final
 
 from estimlab.declared import Declared
 from estimlab.estimators.base import Estimator
-from estimlab.measurement.attribution import attribute_bias
-from estimlab.measurement.exact import exact_moments
+from estimlab.measurement.exact.attribution import attribute_bias
+from estimlab.measurement.exact.moments import exact_moments
 from estimlab.measurement.labels import beside, estimator_columns
 from estimlab.measurement.measurement import Measurement
-from estimlab.measurement.monte_carlo import measure
+from estimlab.measurement.sampled.monte_carlo import measure
 from estimlab.model.problem import Problem
 from estimlab.references.base import Gradient
 from estimlab.references.layerwise import LayerwiseEnumeration

@@ -10,9 +10,9 @@ from estimlab.cells import FrozenProblem, build
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator, HardForward
 from estimlab.listing import catalogue
-from estimlab.measurement.exact import exact_moments
+from estimlab.measurement.exact.moments import exact_moments
 from estimlab.measurement.measurement import Measurement
-from estimlab.measurement.monte_carlo import measure
+from estimlab.measurement.sampled.monte_carlo import measure
 from estimlab.results.export import with_error
 from estimlab.results.files import require_writable
 from estimlab.results.plotting import draw_figure

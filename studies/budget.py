@@ -17,11 +17,11 @@ import estimlab as el
 from estimlab.cells import FrozenProblem
 from estimlab.estimators.base import Estimator, HardForward
 from estimlab.measurement.counting import count_work
-from estimlab.measurement.exact import exact_moments
-from estimlab.measurement.intervals import Ratio, fieller
+from estimlab.measurement.exact.moments import exact_moments
+from estimlab.measurement.intervals.ratios import Ratio, fieller
 from estimlab.measurement.labels import estimator_columns
 from estimlab.measurement.measurement import Measurement
-from estimlab.measurement.monte_carlo import GROUPS
+from estimlab.measurement.sampled.monte_carlo import GROUPS
 from estimlab.results.columns import Column
 from estimlab.results.plotting import appearance
 from estimlab.results.study import Cell, Study

@@ -16,8 +16,8 @@ import estimlab as el
 from estimlab.checks.gates import FAMILY_ERROR, gate, holm
 from estimlab.checks.simulation import GROUPS, Light, Relaxed, Runs, Toy, simulate
 from estimlab.estimators.base import Estimator
-from estimlab.measurement.bias_interval import squared_bias_interval, squared_bias_p_value
 from estimlab.measurement.draws import gradients, record
+from estimlab.measurement.intervals.bias import squared_bias_interval, squared_bias_p_value
 from estimlab.measurement.statistics import cosine, jackknife_errors, mse, squared_bias, variance
 from estimlab.randomness import RandomStream, TableNoise
 from estimlab.recipes import Bits

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 import estimlab as el
 from estimlab.cells import MedianMoments, ProblemRecipe, build
-from estimlab.measurement.attribution import attribute_bias
 from estimlab.measurement.draws import gradients
+from estimlab.measurement.exact.attribution import attribute_bias
 from estimlab.randomness import Key, Noise, RandomStream, Request, into_open_interval
 from estimlab.recipes import CosineChain
 from estimlab.results.columns import Column

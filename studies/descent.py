@@ -18,8 +18,8 @@ from torch.func import functional_call, grad, vmap
 import estimlab as el
 from estimlab.estimators.base import Estimator, HardForward
 from estimlab.measurement.draws import record
-from estimlab.measurement.exact import exact_moments
-from estimlab.measurement.intervals import kendall
+from estimlab.measurement.exact.moments import exact_moments
+from estimlab.measurement.intervals.ratios import kendall
 from estimlab.measurement.labels import estimator_columns
 from estimlab.measurement.measurement import Measurement
 from estimlab.problems.build_v1 import initialise

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 import estimlab as el
 from estimlab.estimators.base import Estimator, HardForward
-from estimlab.measurement.exact import exact_moments
+from estimlab.measurement.exact.moments import exact_moments
 from estimlab.measurement.labels import estimator_columns
 from estimlab.measurement.measurement import Measurement
 from estimlab.randomness import TorchNoise

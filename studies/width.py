@@ -14,7 +14,7 @@ from statements.width import ANSWER
 
 import estimlab as el
 from estimlab.cells import build
-from estimlab.measurement.attribution import attribute_bias
+from estimlab.measurement.exact.attribution import attribute_bias
 from estimlab.measurement.labels import estimator_columns
 from estimlab.recipes import CosineChain
 from estimlab.results.columns import Column

@@ -14,10 +14,10 @@ from estimlab.adapters.losses import SurrogateLoss, from_gradient
 from estimlab.auditing.base import EXACT_TOLERANCE, Claim
 from estimlab.estimators.base import Estimator
 from estimlab.measurement.draws import record
-from estimlab.measurement.exact import exact_moments
+from estimlab.measurement.exact.moments import exact_moments
 from estimlab.measurement.measurement import Measurement
-from estimlab.measurement.monte_carlo import measure
 from estimlab.measurement.quadrature import quadrature_moments
+from estimlab.measurement.sampled.monte_carlo import measure
 from estimlab.model.objectives import Polynomial
 from estimlab.model.problem import Problem
 from estimlab.model.units import Logistic, NoiseLaw

@@ -12,7 +12,7 @@ from torch import Tensor
 from estimlab.checks.draws import close, mapped, tables_of
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator, HardForward
-from estimlab.measurement.exact import exact_moments
+from estimlab.measurement.exact.moments import exact_moments
 from estimlab.measurement.measurement import Measurement
 from estimlab.model.problem import Problem
 from estimlab.model.units import NoiseLaw, PerUnit

@@ -20,7 +20,7 @@ from estimlab.checks.sampling import refute_mean, rejected, sampler, seeds
 from estimlab.checks.settings import PLAIN, Setting
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator, HardForward
-from estimlab.measurement.exact import exact_moments
+from estimlab.measurement.exact.moments import exact_moments
 from estimlab.measurement.measurement import Measurement
 from estimlab.model.units import Logistic
 from estimlab.randomness import Rule

@@ -14,7 +14,7 @@ from estimlab.checks.gates import MATTERS, POWER, Gate, detectable, mean_gate, r
 from estimlab.checks.report import Refuted, Undecided
 from estimlab.estimators.base import Estimator
 from estimlab.measurement.measurement import Measurement
-from estimlab.measurement.monte_carlo import measure
+from estimlab.measurement.sampled.monte_carlo import measure
 from estimlab.model.problem import Problem
 
 PILOT, MOST_DRAWS = 1 << 12, 1 << 19

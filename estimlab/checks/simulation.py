@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from estimlab.estimators.gumbel_softmax import STGumbelSoftmax
-from estimlab.measurement.bias_interval import LARGEST_SHARE, MeanError, largest_share
-from estimlab.measurement.chunks import from_draws
+from estimlab.measurement.intervals.bias import LARGEST_SHARE, MeanError, largest_share
 from estimlab.measurement.measurement import Groups
+from estimlab.measurement.sampled.chunks import from_draws
 from estimlab.measurement.statistics import Moments
 from estimlab.model.units import Logistic
 

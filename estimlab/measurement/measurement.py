@@ -13,10 +13,10 @@ from torch import Tensor
 
 from estimlab.arguments import Named, choice
 from estimlab.estimators.base import Cost, Estimator
-from estimlab.measurement.bias_interval import LARGEST_SHARE, largest_share
-from estimlab.measurement.chunks import ChunkMoments
-from estimlab.measurement.direction_interval import bias_intervals
+from estimlab.measurement.intervals.bias import LARGEST_SHARE, largest_share
+from estimlab.measurement.intervals.direction import bias_intervals
 from estimlab.measurement.labels import estimator_columns
+from estimlab.measurement.sampled.chunks import ChunkMoments
 from estimlab.measurement.statistics import (
     STATISTICS,
     Moments,

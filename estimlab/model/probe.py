@@ -25,8 +25,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from estimlab.errors import EstimlabError, ImpureError, Impurity
-from estimlab.model.network import Site, StochasticNetwork
 from estimlab.model.chain import Chain
+from estimlab.model.network import Site, StochasticNetwork
 from estimlab.model.watch import Watch, numpy_state
 
 ROWS = 3

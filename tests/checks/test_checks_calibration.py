@@ -11,7 +11,7 @@ import torch
 import estimlab as el
 from estimlab.checks.gates import gate, holm, mean_gate, variance_gate
 from estimlab.checks.simulation import GROUPS, Light, Relaxed, simulate
-from estimlab.measurement.bias_interval import MeanError, squared_bias_interval
+from estimlab.measurement.intervals.bias import MeanError, squared_bias_interval
 from estimlab.measurement.statistics import jackknife_errors, squared_bias, variance
 from estimlab.recipes import Bits
 

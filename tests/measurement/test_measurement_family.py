@@ -10,7 +10,7 @@ from torch import nn
 import estimlab as el
 from estimlab.errors import EstimlabError
 from estimlab.measurement.draws import record
-from estimlab.measurement.family import Family, shares_states
+from estimlab.measurement.sampled.family import Family, shares_states
 
 FAMILY = (el.StraightThrough(), el.ZGR(), el.ReinMax(), el.DARN(), el.IWST(), el.GumbelRao(samples=3))
 OTHERS = (el.GumbelSoftmax(), el.DisARM(), el.FouST())

@@ -10,8 +10,8 @@ import torch
 
 import estimlab as el
 from estimlab.checks.simulation import Light, simulate
-from estimlab.measurement.bias_interval import squared_bias_interval
-from estimlab.measurement.direction_interval import Direction
+from estimlab.measurement.intervals.bias import squared_bias_interval
+from estimlab.measurement.intervals.direction import Direction
 from estimlab.measurement.statistics import cosine, jackknife_errors, signed_root, squared_bias
 
 DRAWS = 512

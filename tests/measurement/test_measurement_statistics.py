@@ -11,9 +11,9 @@ import torch
 
 import estimlab as el
 from estimlab.errors import EstimlabError
-from estimlab.measurement import sampler
 from estimlab.measurement.draws import gradients, record
 from estimlab.measurement.measurement import Groups
+from estimlab.measurement.sampled import sampler
 from estimlab.measurement.statistics import Moments, jackknife, squared_bias
 from estimlab.randomness import RandomStream, TableNoise
 from estimlab.results.columns import COLUMNS, FIELDS, STATISTICS

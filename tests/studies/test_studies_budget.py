@@ -11,7 +11,7 @@ import torch
 
 import estimlab as el
 from estimlab.measurement.counting import count_work
-from estimlab.measurement.intervals import fieller
+from estimlab.measurement.intervals.ratios import fieller
 from estimlab.measurement.statistics import jackknife
 from estimlab.results.study import load_study
 

@@ -12,7 +12,7 @@ from torch import nn
 
 import estimlab as el
 from estimlab.measurement.draws import gradients, record
-from estimlab.measurement.layers import ChainLayers
+from estimlab.measurement.exact.layers import ChainLayers
 from estimlab.randomness import RandomStream, TableNoise
 from estimlab.results.study import load_study
 

@@ -10,7 +10,7 @@ import scipy.stats
 import torch
 
 import estimlab as el
-from estimlab.measurement.intervals import _taus, kendall
+from estimlab.measurement.intervals.ratios import _taus, kendall
 from estimlab.randomness import TorchNoise
 from estimlab.recipes import CosineChain
 from estimlab.results.study import load_study

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import estimlab as el
-from estimlab.measurement.layers import ChainLayers
+from estimlab.measurement.exact.layers import ChainLayers
 from estimlab.results.study import load_study
 
 STUDIES = Path(__file__).parents[2] / "studies"

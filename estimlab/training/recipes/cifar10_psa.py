@@ -8,8 +8,8 @@ from typing import ClassVar, Literal, final
 import torch
 from torch import Tensor, nn
 
-from estimlab.model.network import StochasticNetwork
 from estimlab.model.chain import Chain
+from estimlab.model.network import StochasticNetwork
 from estimlab.model.units import BinaryUnits, Logistic, NoiseLaw
 from estimlab.training.data.batches import flip_and_crop
 from estimlab.training.noise import row_keys

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from estimlab.measurement.rows import LinearMap
+from estimlab.measurement.sampled.rows import LinearMap
 from estimlab.model.functional import in_rows
 
 Layers = Mapping[str, Sequence[str]]

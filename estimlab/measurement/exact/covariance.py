@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from estimlab.measurement.layers import ChainLayers
+from estimlab.measurement.exact.layers import ChainLayers
 from estimlab.references.contraction import row_blocks
 
 LEAST_SHARE = 1e-4  # of a variance in the second moment: below, their difference has lost more than four digits

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from estimlab.measurement.bias_interval import MeanError, squared_bias_interval
-from estimlab.measurement.intervals import NORMAL_95
+from estimlab.measurement.intervals.bias import MeanError, squared_bias_interval
+from estimlab.measurement.intervals.ratios import NORMAL_95
 from estimlab.measurement.statistics import Moments
 
 Ends = tuple[Tensor, Tensor]

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from estimlab.estimators.base import Estimator
-from estimlab.measurement.family import Family
+from estimlab.measurement.sampled.family import Family
 from estimlab.model.chain import Chain, Logits
 from estimlab.model.problem import Problem
 from estimlab.randomness import Key, TableNoise
@@ -81,7 +81,7 @@ def capture(
 ) -> tuple[list[LinearMap], list[list[Tensor]]] | None:
     """Every linear map with its inputs in a block of draws, and per estimator the gradients by the maps' outputs.
 
-    Several estimators must be a family (``estimlab.measurement.family``): they share the pass, and only go back one by
+    Several estimators must be a family (``family.py``): they share the pass, and only go back one by
     one. None where a map was used more than once.
     """
     rows = problem.repeated(draws)

@@ -12,9 +12,9 @@ from estimlab.arguments import Named
 from estimlab.declared import checked
 from estimlab.estimators.base import Estimator, HardForward
 from estimlab.measurement import arguments
-from estimlab.measurement.exact import checked_factors, require_hard_forward
+from estimlab.measurement.exact.layers import ChainLayers
+from estimlab.measurement.exact.moments import checked_factors, require_hard_forward
 from estimlab.measurement.labels import estimator_columns
-from estimlab.measurement.layers import ChainLayers
 from estimlab.model.problem import Problem
 from estimlab.references.layerwise import LayerwiseEnumeration, require_chain
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 
 from estimlab.errors import EstimlabError
-from estimlab.model.network import Site
 from estimlab.model.chain import Chain
+from estimlab.model.network import Site
 from estimlab.model.problem import Problem
 from estimlab.references.contraction import LayerTables, product_table, row_blocks, state_table
 

@@ -14,7 +14,7 @@ from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator
 from estimlab.measurement import arguments
 from estimlab.measurement.measurement import Groups, Measurement
-from estimlab.measurement.sampler import Sampler
+from estimlab.measurement.sampled.sampler import Sampler
 from estimlab.model.problem import Problem
 from estimlab.progress import track
 from estimlab.randomness import RandomStream

@@ -14,8 +14,8 @@ from estimlab.declared import checked
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator, HardForward
 from estimlab.measurement import arguments
-from estimlab.measurement.covariance import LayerFactors, loses_digits, summed_variance
-from estimlab.measurement.layers import ChainLayers
+from estimlab.measurement.exact.covariance import LayerFactors, loses_digits, summed_variance
+from estimlab.measurement.exact.layers import ChainLayers
 from estimlab.measurement.measurement import Measurement
 from estimlab.model.functional import in_rows
 from estimlab.model.problem import Problem

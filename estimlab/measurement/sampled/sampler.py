@@ -9,10 +9,10 @@ from torch import Tensor
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator
-from estimlab.measurement.chunks import ChunkMoments, from_draws, from_rows, per_draw_gradients
 from estimlab.measurement.draws import elements_per_draw, gradients, record
-from estimlab.measurement.family import shares_states
-from estimlab.measurement.rows import capture, serves
+from estimlab.measurement.sampled.chunks import ChunkMoments, from_draws, from_rows, per_draw_gradients
+from estimlab.measurement.sampled.family import shares_states
+from estimlab.measurement.sampled.rows import capture, serves
 from estimlab.model.problem import Problem
 from estimlab.randomness import Key, RandomStream, Request, TableNoise
 from estimlab.references.base import Gradient
@@ -30,8 +30,8 @@ class Sampler:
         truth: the true gradient, for cosines and signs.
         stream: source of the noise.
         requests: what one draw of each estimator asks of the noise.
-        families: numbers of estimators that share one pass (``estimlab.measurement.family``); each draw of theirs is
-            folded into rows (``estimlab.measurement.rows``). The others are mapped over their draws.
+        families: numbers of estimators that share one pass (``family.py``); each draw of theirs is
+            folded into rows (``rows.py``). The others are mapped over their draws.
     """
 
     problem: Problem
