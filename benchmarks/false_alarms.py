@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 
 import estimlab as el
+from estimlab.checks.claims.moments import DRAWS, variances
 from estimlab.checks.gates import FAMILY_ERROR, mean_gate, variance_gate
-from estimlab.checks.moments import DRAWS, variances
+from estimlab.checks.problems.settings import Setting
 from estimlab.checks.sampling import seeds
-from estimlab.checks.settings import Setting
 from estimlab.measurement.quadrature import quadrature_moments
 from estimlab.progress import track
 

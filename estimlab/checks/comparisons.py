@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from estimlab.checks.gates import flat
-from estimlab.checks.integrals import MeanOf, settled, true_gradient
-from estimlab.checks.settings import Setting
+from estimlab.checks.integrals.means import MeanOf, settled, true_gradient
+from estimlab.checks.problems.settings import Setting
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator
 from estimlab.measurement.measurement import Measurement

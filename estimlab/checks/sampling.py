@@ -8,9 +8,9 @@ from functools import cache
 import numpy as np
 from torch import Tensor
 
-from estimlab.checks.cases import Case
 from estimlab.checks.comparisons import describe_sampled
 from estimlab.checks.gates import MATTERS, POWER, Gate, detectable, mean_gate, restricted
+from estimlab.checks.problems.cases import Case
 from estimlab.checks.report import Refuted, Undecided
 from estimlab.estimators.base import Estimator
 from estimlab.measurement.measurement import Measurement

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
-from estimlab.checks import contract, expectation, faults, identities, moments, null_extension, precision
+from estimlab.checks.claims import contract, expectation, faults, identities, moments, null_extension, precision
 from estimlab.checks.draws import crash
 from estimlab.checks.given import chosen_claims, expectations, instance, one_of, require_seed
 from estimlab.checks.remedies import with_remedy

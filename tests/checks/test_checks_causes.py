@@ -15,13 +15,13 @@ import unusual
 from networks import flat
 
 import estimlab as el
-from estimlab.checks.causes import blame
+from estimlab.checks.claims.expectation import everything
 from estimlab.checks.comparisons import compare
-from estimlab.checks.covering import COVERING
-from estimlab.checks.expectation import everything
-from estimlab.checks.integrals import quick_mean, true_gradient
+from estimlab.checks.integrals.means import quick_mean, true_gradient
+from estimlab.checks.problems.causes import blame
+from estimlab.checks.problems.covering import COVERING
+from estimlab.checks.problems.settings import PLAIN, Setting, plainer
 from estimlab.checks.report import Cause
-from estimlab.checks.settings import PLAIN, Setting, plainer
 from estimlab.checks.suite import CHECKS
 
 DIMENSIONS = {

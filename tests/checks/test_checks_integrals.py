@@ -8,11 +8,11 @@ import torch
 from mutants.moments import Jittered, OtherDraws, Tangled
 
 import estimlab as el
-from estimlab.checks.cases import deep, one_layer
-from estimlab.checks.decomposition import anchored_mean
-from estimlab.checks.factors import Integrated, NotReached, factor_moments
 from estimlab.checks.gates import flat
-from estimlab.checks.integrals import FINER, STANDARD, mean, moments, settled
+from estimlab.checks.integrals.decomposition import anchored_mean
+from estimlab.checks.integrals.factors import Integrated, NotReached, factor_moments
+from estimlab.checks.integrals.means import FINER, STANDARD, mean, moments, settled
+from estimlab.checks.problems.cases import deep, one_layer
 from estimlab.estimators.base import Estimator, HardForward
 from estimlab.measurement.quadrature import quadrature_moments
 

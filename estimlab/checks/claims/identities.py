@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from estimlab.checks.causes import first_failure
-from estimlab.checks.covering import COVERING
 from estimlab.checks.draws import SHOW_DRAW, Blocks, mapped, tables_of
 from estimlab.checks.gates import flat
+from estimlab.checks.problems.causes import first_failure
+from estimlab.checks.problems.covering import COVERING
+from estimlab.checks.problems.settings import Setting
 from estimlab.checks.report import Refuted
-from estimlab.checks.settings import Setting
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator
 from estimlab.measurement.draws import record

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 import estimlab.estimators
-from estimlab.checks.cases import deep, saturated
-from estimlab.checks.causes import first_failure
-from estimlab.checks.covering import COVERING
+from estimlab.checks.claims.identities import extension, prepared, tolerant
 from estimlab.checks.draws import SHOW_DRAW, equal, mapped, tables_of
-from estimlab.checks.identities import extension, prepared, tolerant
+from estimlab.checks.problems.cases import deep, saturated
+from estimlab.checks.problems.causes import first_failure
+from estimlab.checks.problems.covering import COVERING
+from estimlab.checks.problems.settings import Setting
 from estimlab.checks.report import Refuted, Undecided, Unused
-from estimlab.checks.settings import Setting
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator
 from estimlab.measurement.counting import count_passes
@@ -170,7 +170,7 @@ class Poisoned(torch.autograd.Function):
 
 POISONED = deep(head=False, objective="Poisoned.apply(x)")
 CLEAN = deep(head=False, objective="Poisoned.forward(x)")
-_IMPORT = "from estimlab.checks.contract import Poisoned\n\n"
+_IMPORT = "from estimlab.checks.claims.contract import Poisoned\n\n"
 
 
 def values_only(estimator: Estimator, seed: int) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+from estimlab.checks.problems.settings import PLAIN, Setting, in_words, plainer
 from estimlab.checks.report import Cause
-from estimlab.checks.settings import PLAIN, Setting, in_words, plainer
 
 Fails = Callable[[Setting], bool | None]
 """Whether a problem fails; None where it cannot be judged."""

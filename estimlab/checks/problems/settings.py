@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from estimlab.checks.cases import Case
+from estimlab.checks.problems.cases import Case
 from estimlab.checks.report import Cause
 
 Layer = int | tuple[int, int]

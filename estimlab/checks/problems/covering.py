@@ -5,7 +5,7 @@ Weights, which all examples share, are tried beside it.
 
 from __future__ import annotations
 
-from estimlab.checks.settings import PLAIN, Setting
+from estimlab.checks.problems.settings import PLAIN, Setting
 
 COVERING: tuple[Setting, ...] = (
     PLAIN,

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from estimlab.checks.decomposition import anchored_mean
-from estimlab.checks.factors import factor_moments
+from estimlab.checks.integrals.decomposition import anchored_mean
+from estimlab.checks.integrals.factors import factor_moments
 from estimlab.estimators.base import Estimator
 from estimlab.measurement.draws import record
 from estimlab.measurement.measurement import Measurement

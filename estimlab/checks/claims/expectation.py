@@ -9,15 +9,15 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from estimlab.checks.causes import blame
 from estimlab.checks.comparisons import TOLERANCE, Blocks, Comparison, compare, compared, describe
-from estimlab.checks.covering import COVERING
 from estimlab.checks.draws import Blocks as Gradients
 from estimlab.checks.draws import close, mapped, tables_of
-from estimlab.checks.integrals import decomposed_mean, quick_mean, reached
+from estimlab.checks.integrals.means import decomposed_mean, quick_mean, reached
+from estimlab.checks.problems.causes import blame
+from estimlab.checks.problems.covering import COVERING
+from estimlab.checks.problems.settings import PLAIN, Setting
 from estimlab.checks.report import Refuted, Undecided
 from estimlab.checks.sampling import by_sampling
-from estimlab.checks.settings import PLAIN, Setting
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator, HardForward
 from estimlab.model.problem import Problem
@@ -33,9 +33,9 @@ mean = el.quadrature_moments(problem, estimator).mean
 for name, truth in el.PathEnumeration().gradient(problem).value.items():
     print(name, "mean", mean[name], "true gradient", truth)"""
 SHOW_INTEGRAL = """\
-from estimlab.checks import integrals
+from estimlab.checks.integrals import means
 
-mean = integrals.mean(problem, estimator)
+mean = means.mean(problem, estimator)
 for name, truth in el.PathEnumeration().gradient(problem).value.items():
     print(name, "mean", mean[name], "true gradient", truth)"""
 

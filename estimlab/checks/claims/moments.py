@@ -7,17 +7,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from estimlab.checks.cases import Case
-from estimlab.checks.causes import blame
 from estimlab.checks.comparisons import TOLERANCE
-from estimlab.checks.covering import COVERING
 from estimlab.checks.draws import SHOW_DRAW, close, mapped, tables_of
-from estimlab.checks.factors import Integrated
 from estimlab.checks.gates import Gate, detectable, flat, light, mean_gate, restricted, variance_gate
-from estimlab.checks.integrals import moments, settled, true_gradient
+from estimlab.checks.integrals.factors import Integrated
+from estimlab.checks.integrals.means import moments, settled, true_gradient
+from estimlab.checks.problems.cases import Case
+from estimlab.checks.problems.causes import blame
+from estimlab.checks.problems.covering import COVERING
+from estimlab.checks.problems.settings import PLAIN, Setting
 from estimlab.checks.report import Refuted, Undecided, Unused
 from estimlab.checks.sampling import refute_mean, rejected, sampler, seeds
-from estimlab.checks.settings import PLAIN, Setting
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator, HardForward
 from estimlab.measurement.exact.moments import exact_moments
@@ -29,7 +29,7 @@ DRAWS = 1 << 15
 MEASURED = f"el.measure(problem, estimator, draws={DRAWS})"
 RECURSION = "el.exact_moments(problem, estimator)"
 SHOW = """\
-from estimlab.checks.integrals import moments
+from estimlab.checks.integrals.means import moments
 
 print({other}.table())
 print(moments(problem, estimator).table())"""

@@ -7,12 +7,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from estimlab.checks.claims.expectation import NOT_REACHED, judge, last_stage
 from estimlab.checks.comparisons import TOLERANCE, WEAKEST
-from estimlab.checks.covering import COVERING
-from estimlab.checks.expectation import NOT_REACHED, judge, last_stage
 from estimlab.checks.gates import flat
-from estimlab.checks.integrals import mean, settled
-from estimlab.checks.settings import CENTRE, PLAIN
+from estimlab.checks.integrals.means import mean, settled
+from estimlab.checks.problems.covering import COVERING
+from estimlab.checks.problems.settings import CENTRE, PLAIN
 from estimlab.estimators.base import Estimator
 from estimlab.model.units import Logistic
 from estimlab.randomness import Rule

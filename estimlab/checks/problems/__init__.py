@@ -1,0 +1,1 @@
+"""The problems on which claims are tried, and which of their dimensions a failure needs."""
