@@ -247,10 +247,10 @@ def scoreboard(
     """Place an estimator among the catalogue on the frozen suite: table and figure for a paper's appendix."""
     with _reported(debug):
         os.environ.setdefault("MPLBACKEND", "agg")  # files only: no display is needed
+        from estimlab.cells.scoreboard import scoreboard as place
+        from estimlab.cells.scoreboard import standing
         from estimlab.loading import build_estimator
         from estimlab.results.table import read_table
-        from estimlab.scoreboard import scoreboard as place
-        from estimlab.scoreboard import standing
 
         files = place(build_estimator(target, settings or []), out)
         title = "In units of the true gradient's norm; equal_cost: RMSE of the mean of draws of 10,000 layer passes"

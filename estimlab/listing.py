@@ -28,7 +28,8 @@ def listing(kind: str) -> Listing:
 
 def _estimators() -> Listing:
     header = ("name", "exact degree", "unbiased", "reads extension", "bounded at zero", "passes", "citation")
-    return header, [_estimator_line(cls) for cls in catalogue()]
+    estimators = importlib.import_module("estimlab.estimators").catalogue()
+    return header, [_estimator_line(cls) for cls in estimators]
 
 
 def _estimator_line(cls: Any) -> tuple[Any, ...]:
@@ -98,12 +99,6 @@ KINDS: dict[str, Callable[[], Listing]] = {
     "laws": _classes("estimlab.model.units", "NoiseLaw"),
 }
 """What can be listed."""
-
-
-def catalogue() -> list[Any]:
-    """Every final estimator class, imported when it is asked for."""
-    found: list[Any] = importlib.import_module("estimlab.estimators").catalogue()
-    return found
 
 
 def _modules(package: str) -> list[ModuleType]:

@@ -12,8 +12,8 @@ from typing import Any
 
 from statements.audit import ANSWER
 
-from estimlab.auditing.base import Claim
-from estimlab.auditing.kinds import BackwardFormula, MeanGradient, Number
+from estimlab.cells.auditing.base import Claim
+from estimlab.cells.auditing.kinds import BackwardFormula, MeanGradient, Number
 from estimlab.results.columns import Column
 from estimlab.results.study import Study
 

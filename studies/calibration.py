@@ -13,14 +13,14 @@ from statements.calibration import ANSWER
 from torch import Tensor
 
 import estimlab as el
+from estimlab.cells.makers import Bits
+from estimlab.cells.simulation import GROUPS, Light, Relaxed, Runs, Toy, simulate
 from estimlab.checks.gates import FAMILY_ERROR, gate, holm
-from estimlab.checks.simulation import GROUPS, Light, Relaxed, Runs, Toy, simulate
 from estimlab.estimators.base import Estimator
 from estimlab.measurement.draws import gradients, record
 from estimlab.measurement.intervals.bias import squared_bias_interval, squared_bias_p_value
 from estimlab.measurement.statistics import cosine, jackknife_errors, mse, squared_bias, variance
 from estimlab.randomness import RandomStream, TableNoise
-from estimlab.recipes import Bits
 from estimlab.results.columns import Column
 from estimlab.results.study import Cell, Study
 

@@ -12,11 +12,11 @@ from statements.curvature import ANSWER
 from torch import Tensor
 
 import estimlab as el
-from estimlab.cells import MedianMoments, ProblemRecipe, build, median_interval
+from estimlab.cells import MedianMoments, ProblemMaker, build, median_interval
+from estimlab.cells.makers import Bits
 from estimlab.measurement.labels import estimator_columns
 from estimlab.measurement.statistics import STATISTICS, Moments
 from estimlab.model.objectives import Objective
-from estimlab.recipes import Bits
 from estimlab.results.columns import Column
 from estimlab.results.study import Cell, Study
 
@@ -52,7 +52,7 @@ class Exponential(Objective):
 
 @final
 @dataclass(frozen=True)
-class RandomBits(ProblemRecipe):
+class RandomBits(ProblemMaker):
     """Independent 0/1 bits with logits N(0, 1), logistic noise, and a random objective of some kind.
 
     ``quadratic`` is z'Az + b'z with A = Q'Q, Q and b from N(0, 1): the formula of a toy of Hooper & Shekhovtsov

@@ -13,11 +13,11 @@ from statements.depth import ANSWER
 from torch import Tensor, nn
 
 import estimlab as el
-from estimlab.cells import MedianMoments, ProblemRecipe, build
+from estimlab.cells import MedianMoments, ProblemMaker, build
+from estimlab.cells.makers import CosineChain
 from estimlab.measurement.draws import gradients
 from estimlab.measurement.exact.attribution import attribute_bias
 from estimlab.randomness import Key, Noise, RandomStream, Request, into_open_interval
-from estimlab.recipes import CosineChain
 from estimlab.results.columns import Column
 from estimlab.results.study import Cell, Study
 
@@ -28,7 +28,7 @@ STATISTICS = ("relative_bias", "relative_std", "cosine")
 
 @final
 @dataclass(frozen=True)
-class DeepChain(ProblemRecipe):
+class DeepChain(ProblemMaker):
     """A ``CosineChain`` of equal layers of eight units, with its depth in a column.
 
     Attributes:

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.func import functional_call, grad, vmap
 
 import estimlab as el
+from estimlab.cells.makers import CosineChain
 from estimlab.estimators.base import Estimator, HardForward
 from estimlab.measurement.draws import record
 from estimlab.measurement.exact.moments import exact_moments
@@ -24,7 +25,6 @@ from estimlab.measurement.labels import estimator_columns
 from estimlab.measurement.measurement import Measurement
 from estimlab.problems.build_v1 import initialise
 from estimlab.randomness import RandomStream, TableNoise
-from estimlab.recipes import CosineChain
 from estimlab.results.columns import Column
 from estimlab.results.plotting import appearance
 from estimlab.results.study import Cell, Study

@@ -17,12 +17,12 @@ from torch import Tensor
 from torch.nn import functional
 
 import estimlab as el
+from estimlab.cells.makers import classifier
 from estimlab.estimators.base import Estimator, HardForward
 from estimlab.measurement.exact.moments import exact_moments
 from estimlab.measurement.labels import estimator_columns
 from estimlab.measurement.measurement import Measurement
 from estimlab.randomness import TorchNoise
-from estimlab.recipes import classifier
 from estimlab.results.columns import Column
 from estimlab.results.export import with_error
 from estimlab.results.plotting import appearance

@@ -12,8 +12,8 @@ from statements.iwst_family import ANSWER
 
 import estimlab as el
 from estimlab.cells import build
+from estimlab.cells.makers import Bits, CosineChain
 from estimlab.estimators.iw_st import ConstantWeight, PowerWeight
-from estimlab.recipes import Bits, CosineChain
 from estimlab.results.columns import Column
 from estimlab.results.study import Cell, Study
 

@@ -12,8 +12,8 @@ from statements.noise_law import ANSWER
 from torch import Tensor
 
 import estimlab as el
-from estimlab.cells import MedianMoments, ProblemRecipe
-from estimlab.recipes import CosineChain
+from estimlab.cells import MedianMoments, ProblemMaker
+from estimlab.cells.makers import CosineChain
 from estimlab.results.study import Study
 
 # Scales at which 2F'(0) = 1: straight-through's factor is the same for pre-activations near zero.
@@ -28,7 +28,7 @@ Name = Literal["affine", "multilinear", "logistic loss"]
 
 @final
 @dataclass(frozen=True)
-class UnderNoise(ProblemRecipe):
+class UnderNoise(ProblemMaker):
     """A 2-5-5-5 chain with -1/+1 units under a noise law.
 
     Attributes:

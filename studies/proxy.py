@@ -10,9 +10,9 @@ import pandas as pd
 from statements.proxy import ANSWER
 
 import estimlab as el
-from estimlab.cells import MedianMoments, ProblemRecipe
+from estimlab.cells import MedianMoments, ProblemMaker
+from estimlab.cells.makers import CosineChain
 from estimlab.estimators.straight_through import Proxy
-from estimlab.recipes import CosineChain
 from estimlab.results.study import Study
 
 # Scales: 2F' is tanh' (logistic), HardTanh' (uniform), ApproxSign' (triangular); the Gaussian's is 1 at zero.
@@ -24,7 +24,7 @@ STATISTICS = ("relative_bias", "cosine")
 
 @final
 @dataclass(frozen=True)
-class Learner(ProblemRecipe):
+class Learner(ProblemMaker):
     """A 2-5-5-5-1 chain with -1/+1 units that tells points above a cosine from those below.
 
     Late in training under uniform noise, whose density jumps, another order of summation ends in other networks: those

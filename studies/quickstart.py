@@ -10,10 +10,10 @@ import torch
 from statements.quickstart import ANSWER
 
 import estimlab as el
-from estimlab.cells import AttributedBias, ExactMoments, MonteCarloMoments, ProblemRecipe
+from estimlab.cells import AttributedBias, ExactMoments, MonteCarloMoments, ProblemMaker
+from estimlab.cells.makers import classifier
 from estimlab.estimators.iw_st import PowerWeight
 from estimlab.problems.descent import exact_descent
-from estimlab.recipes import classifier
 from estimlab.results.export import with_error
 from estimlab.results.plotting import appearance
 from estimlab.results.study import Study
@@ -24,7 +24,7 @@ Stage = Literal["init", "early", "late"]
 
 @final
 @dataclass(frozen=True)
-class Digits(ProblemRecipe):
+class Digits(ProblemMaker):
     """A 64-10-10 network with ten classes on 8x8 digits, trained by the exact gradient up to a stage.
 
     Attributes:

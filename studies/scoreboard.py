@@ -5,9 +5,9 @@ from __future__ import annotations
 from statements.scoreboard import ANSWER
 
 import estimlab as el
+from estimlab.cells.scoreboard import catalogue_scores, scores
 from estimlab.results.columns import Column
 from estimlab.results.study import Study
-from estimlab.scoreboard import catalogue_scores, scores
 
 STUDY = Study(
     question="How do the estimators of the catalogue rank on the frozen suite, at one draw and at equal cost?",

@@ -16,10 +16,10 @@ from torch import Tensor
 
 import estimlab as el
 from estimlab.cells import build
+from estimlab.cells.makers import Bits
 from estimlab.measurement.labels import estimator_columns
 from estimlab.measurement.measurement import Measurement
 from estimlab.model.objectives import Objective
-from estimlab.recipes import Bits
 from estimlab.results.columns import Column
 from estimlab.results.plotting import appearance
 from estimlab.results.study import Cell, Study

@@ -19,11 +19,11 @@ from published_toy import PUBLISHED as EPOCH_100
 from statements.toy_depth import ANSWER
 
 import estimlab as el
-from estimlab.cells import ExactMoments, MeasurementCell, MonteCarloMoments, ProblemRecipe, build
+from estimlab.cells import ExactMoments, MeasurementCell, MonteCarloMoments, ProblemMaker, build
+from estimlab.cells.makers import CosineChain
 from estimlab.measurement.draws import gradients, record
 from estimlab.measurement.labels import estimator_columns
 from estimlab.randomness import RandomStream, TableNoise
-from estimlab.recipes import CosineChain
 from estimlab.results.columns import Column
 from estimlab.results.plotting import appearance
 from estimlab.results.study import Cell, Study
@@ -72,7 +72,7 @@ class Beside(Cell):
 class ExpectedObjective(Cell):
     """How far training has come."""
 
-    problem: ProblemRecipe
+    problem: ProblemMaker
 
     def run(self) -> list[dict[str, Any]]:
         """One row for the whole network."""
@@ -101,7 +101,7 @@ class Bands(Cell):
 
     revision: ClassVar[int] = 2
 
-    problem: ProblemRecipe
+    problem: ProblemMaker
     estimator: el.Estimator
     averaged: tuple[int, ...]
     draws: int

@@ -14,9 +14,9 @@ from statements.width import ANSWER
 
 import estimlab as el
 from estimlab.cells import build
+from estimlab.cells.makers import CosineChain
 from estimlab.measurement.exact.attribution import attribute_bias
 from estimlab.measurement.labels import estimator_columns
-from estimlab.recipes import CosineChain
 from estimlab.results.columns import Column
 from estimlab.results.study import Cell, Study
 

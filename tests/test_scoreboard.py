@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import estimlab as el
+from estimlab.cells.scoreboard import PROBLEMS, Score, scoreboard, standing
 from estimlab.results.table import read_provenance, read_table
-from estimlab.scoreboard import PROBLEMS, Score, scoreboard, standing
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,7 +30,7 @@ class Broken(el.Estimator):
 
 def test_a_newcomer_has_a_table_and_a_figure_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr("estimlab.scoreboard.PROBLEMS", ("quadratic/v1", "uniform-late/v1"))
+    monkeypatch.setattr("estimlab.cells.scoreboard.PROBLEMS", ("quadratic/v1", "uniform-late/v1"))
     files = scoreboard(Twin(), tmp_path)
     assert sorted(path.name for path in files if path.suffix != ".md") == [
         "twin.csv",
@@ -75,7 +75,7 @@ def test_unbiased_estimators_have_no_bias_and_more_cost_means_fewer_draws():
 
 
 def test_what_serves_nothing_is_refused(monkeypatch):
-    monkeypatch.setattr("estimlab.scoreboard.PROBLEMS", ("quadratic/v1",))
+    monkeypatch.setattr("estimlab.cells.scoreboard.PROBLEMS", ("quadratic/v1",))
     with pytest.raises(el.EstimlabError, match="serves none"):
         scoreboard(Broken())
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from estimlab.estimators.base import Estimator
 
 
-def catalogue() -> list[type]:
+def catalogue() -> list[type[Estimator]]:
     """Every final estimator class of this package, in alphabetical order of its name."""
     from estimlab.estimators.base import Estimator
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal, final
 
-from estimlab.cells import ProblemRecipe
+from estimlab.cells import ProblemMaker
 from estimlab.estimators.base import Estimator
 from estimlab.results.plotting import appearance
 from literature.moments import OfProblem, flat, moments
@@ -80,7 +80,7 @@ class ColdOrder(OfProblem):
         return math.log2(abs(warm / cold)), 0.0
 
 
-def _at(problem: ProblemRecipe, estimator: Any, temperature: float, of: str) -> float:
+def _at(problem: ProblemMaker, estimator: Any, temperature: float, of: str) -> float:
     m = moments(problem, replace(estimator, temperature=temperature))
     if of == "variance":
         return float(flat(m.variance).sum())

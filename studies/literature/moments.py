@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import estimlab as el
-from estimlab.cells import AttributedBias, ProblemRecipe, build
+from estimlab.cells import AttributedBias, ProblemMaker, build
 from estimlab.estimators.base import Estimator, HardForward
 from estimlab.measurement.labels import parameters
 from estimlab.measurement.measurement import Measurement
@@ -21,7 +21,7 @@ from literature.tested import Quantity
 
 
 @lru_cache(maxsize=256)
-def moments(recipe: ProblemRecipe, estimator: Estimator) -> Measurement:
+def moments(recipe: ProblemMaker, estimator: Estimator) -> Measurement:
     """Exact moments of a hard-forward estimator by recursion, of any other by quadrature."""
     problem, truth = build(recipe)
     if isinstance(estimator, HardForward):
@@ -30,7 +30,7 @@ def moments(recipe: ProblemRecipe, estimator: Estimator) -> Measurement:
 
 
 @lru_cache(maxsize=256)
-def sampled_code(recipe: ProblemRecipe, estimator: Estimator) -> Measurement:
+def sampled_code(recipe: ProblemMaker, estimator: Estimator) -> Measurement:
     """Moments of the code that draws, by quadrature over its noise, for every estimator."""
     problem, truth = build(recipe)
     return el.quadrature_moments(problem, estimator, truth)
@@ -65,7 +65,7 @@ class OfProblem(Quantity):
         estimator: what is measured.
     """
 
-    problem: ProblemRecipe
+    problem: ProblemMaker
     estimator: Estimator
 
     @property
@@ -179,7 +179,7 @@ class Ratio(OfProblem):
 
     of: Literal["variance", "relative_bias", "bias"]
     other: Estimator
-    elsewhere: ProblemRecipe
+    elsewhere: ProblemMaker
     layer: str = "network"
 
     @property

@@ -7,8 +7,8 @@ import math
 from typing import Literal
 
 import estimlab as el
-from estimlab.cells import FrozenProblem, ProblemRecipe
-from estimlab.recipes import CosineChain
+from estimlab.cells import FrozenProblem, ProblemMaker
+from estimlab.cells.makers import CosineChain
 from literature.moments import OwnShare, Ratio, RelativeBias
 from literature.objectives import Headless, Shrunk, affine, products
 from literature.relaxed import BayesBiNN, NonZeroGradient
@@ -171,13 +171,13 @@ def zgr_for_st() -> list[Tested]:
     ]
 
 
-def kept(number: str, words: str, layer: str, allowed: Predicted, problems: tuple[ProblemRecipe, ...]) -> list[Tested]:
+def kept(number: str, words: str, layer: str, allowed: Predicted, problems: tuple[ProblemMaker, ...]) -> list[Tested]:
     """What ZGR leaves of the bias of ST in a layer."""
     ratios = ((Ratio(one, ZGR, "relative_bias", ST, one, layer), one) for one in problems)
     return tests(number, words, OURS, *((if_at_hand(*pair), allowed) for pair in ratios))
 
 
-def own_share(number: str, words: str, problems: tuple[ProblemRecipe, ...]) -> list[Tested]:
+def own_share(number: str, words: str, problems: tuple[ProblemMaker, ...]) -> list[Tested]:
     """The share of the bias in the layer before the last that is its own."""
     shares = ((OwnShare(one, ZGR, 1), one) for one in problems)
     return tests(number, words, OURS, *((if_at_hand(*pair), at_least(0.5)) for pair in shares))

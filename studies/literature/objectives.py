@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 import estimlab as el
-from estimlab.cells import FrozenProblem, ProblemRecipe
+from estimlab.cells import FrozenProblem, ProblemMaker
+from estimlab.cells.makers import Bits, CosineChain
 from estimlab.model.objectives import Objective
-from estimlab.recipes import Bits, CosineChain
 
 
 @final
@@ -45,7 +45,7 @@ class SquareTimes(Objective):
 
 @final
 @dataclass(frozen=True)
-class Headless(ProblemRecipe):
+class Headless(ProblemMaker):
     """A chain without its head: the objective reads the states of the last layer.
 
     Attributes:
@@ -73,7 +73,7 @@ class Headless(ProblemRecipe):
 
 @final
 @dataclass(frozen=True)
-class Shrunk(ProblemRecipe):
+class Shrunk(ProblemMaker):
     """A frozen problem whose stages' parameters are multiplied: pre-activations shrink, the head stays.
 
     Attributes:

@@ -6,8 +6,8 @@ import math
 
 import estimlab as el
 from estimlab.cells import FrozenProblem
+from estimlab.cells.makers import Bits
 from estimlab.estimators.iw_st import ConstantWeight, PowerWeight
-from estimlab.recipes import Bits
 from literature.limits import ColdLimit, ColdOrder
 from literature.moments import Distance, RelativeBias, SignedBias, Variance
 from literature.objectives import Powers, SquareTimes, bit, products

@@ -13,13 +13,13 @@ import torch
 from torch import nn
 
 import estimlab as el
-from estimlab.cells import ProblemRecipe
+from estimlab.cells import ProblemMaker
 from literature.tested import Quantity
 
 
 @final
 @dataclass(frozen=True)
-class PublishedToy(ProblemRecipe):
+class PublishedToy(ProblemMaker):
     """A 2-5-5-5-1 network with its 200 points: 0/1 coding, logistic noise, logistic loss.
 
     Attributes:
@@ -71,7 +71,7 @@ class Missing(Quantity):
     """
 
     words: str
-    problem: ProblemRecipe
+    problem: ProblemMaker
 
     @property
     def name(self) -> str:
@@ -88,7 +88,7 @@ class Missing(Quantity):
         return math.nan, 0.0
 
 
-def if_at_hand(quantity: Quantity, problem: ProblemRecipe) -> Quantity:
+def if_at_hand(quantity: Quantity, problem: ProblemMaker) -> Quantity:
     """The quantity, or ``Missing`` where its problem is a published network that ESTIMLAB_DATA does not hold."""
     absent = isinstance(problem, PublishedToy) and not problem.path.is_file()
     return Missing(quantity.name, problem) if absent else quantity

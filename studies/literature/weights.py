@@ -9,11 +9,11 @@ import torch
 from scipy.optimize import minimize_scalar
 
 import estimlab as el
-from estimlab.cells import ProblemRecipe
+from estimlab.cells import ProblemMaker
+from estimlab.cells.makers import Bits
 from estimlab.estimators.base import Estimator
 from estimlab.estimators.iw_st import ConstantWeight
 from estimlab.measurement.statistics import STATISTICS
-from estimlab.recipes import Bits
 from literature.moments import joined, moments
 from literature.objectives import Powers
 from literature.tested import Quantity
@@ -102,7 +102,7 @@ class Domination(Quantity):
         mixtures: number of mixtures from ST to ZGR.
     """
 
-    problem: ProblemRecipe
+    problem: ProblemMaker
     taus: tuple[float, ...]
     metric: Literal["raw", "scale-invariant"] = "raw"
     places: Literal["network", "body"] = "network"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from estimlab.estimators import catalogue
 from estimlab.estimators.base import RelaxedForward
-from estimlab.listing import catalogue
 from estimlab.results.statements import Statement
 from statements.reading import rows, significant, word
 

@@ -9,11 +9,11 @@ import scipy.stats
 import torch
 
 import estimlab as el
+from estimlab.cells.makers import Bits
+from estimlab.cells.simulation import GROUPS, Light, Relaxed, simulate
 from estimlab.checks.gates import gate, holm, mean_gate, variance_gate
-from estimlab.checks.simulation import GROUPS, Light, Relaxed, simulate
 from estimlab.measurement.intervals.bias import MeanError, squared_bias_interval
 from estimlab.measurement.statistics import jackknife_errors, squared_bias, variance
-from estimlab.recipes import Bits
 
 TABLE = Path(__file__).parents[2] / "studies" / "tables" / "calibration.csv"
 DRAWS, REPLICATIONS = 512, 2000

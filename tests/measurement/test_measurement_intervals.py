@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import estimlab as el
-from estimlab.checks.simulation import Light, simulate
+from estimlab.cells.simulation import Light, simulate
 from estimlab.measurement.intervals.bias import squared_bias_interval
 from estimlab.measurement.intervals.direction import Direction
 from estimlab.measurement.statistics import cosine, jackknife_errors, signed_root, squared_bias

@@ -10,7 +10,7 @@ import pytest
 
 import estimlab as el
 from estimlab.cells import ExactMoments, MedianMoments, MonteCarloMoments, median_interval
-from estimlab.recipes import CosineChain
+from estimlab.cells.makers import CosineChain
 
 SMALL = CosineChain((2, 2), examples=6)
 

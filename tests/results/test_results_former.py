@@ -17,7 +17,7 @@ from results_toys import ran
 
 import estimlab
 import estimlab as el
-from estimlab.cells import ExactMoments, FrozenProblem, MonteCarloMoments, TrainingRun
+from estimlab.cells.measured import ExactMoments, FrozenProblem, MonteCarloMoments, TrainingRun
 from estimlab.errors import EstimlabError
 from estimlab.results import Cell, Study, content_key
 from estimlab.results.former import former_key
@@ -56,7 +56,7 @@ def test_former_keys_are_what_they_were(monkeypatch: pytest.MonkeyPatch, key: st
     assert former_key(FORMER[key]) == key
 
 
-@pytest.mark.parametrize("module", ["estimlab.cells", "estimlab.studying.cells"])
+@pytest.mark.parametrize("module", ["estimlab.cells.measured", "estimlab.studying.cells"])
 def test_keys_do_not_contain_modules(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
     cell = ExactMoments(TOY, el.ZGR())
     key, former = content_key(cell), former_key(cell)

@@ -10,9 +10,9 @@ import scipy.stats
 import torch
 
 import estimlab as el
+from estimlab.cells.makers import CosineChain
 from estimlab.measurement.intervals.ratios import _taus, kendall
 from estimlab.randomness import TorchNoise
-from estimlab.recipes import CosineChain
 from estimlab.results.study import load_study
 
 DESCENT = load_study(Path(__file__).parents[2] / "studies/descent.py").module

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import estimlab as el
-from estimlab.recipes import classifier
+from estimlab.cells.makers import classifier
 from estimlab.results.study import load_study
 
 IMAGES = load_study(Path(__file__).parents[2] / "studies/images.py").module

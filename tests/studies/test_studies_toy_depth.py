@@ -9,7 +9,7 @@ import pytest
 
 import estimlab as el
 from estimlab.cells import ExactMoments, MonteCarloMoments, build
-from estimlab.recipes import CosineChain
+from estimlab.cells.makers import CosineChain
 from estimlab.results.study import load_study
 
 toy_depth = load_study(Path(__file__).parents[2] / "studies" / "toy_depth.py").module

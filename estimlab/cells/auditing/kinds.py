@@ -11,7 +11,8 @@ from torch import Tensor
 from estimlab.adapters.calls import Interface
 from estimlab.adapters.functions import RelaxedFunction, SampledFunction, SpikeFunction
 from estimlab.adapters.losses import SurrogateLoss, from_gradient
-from estimlab.auditing.base import EXACT_TOLERANCE, Claim
+from estimlab.cells.auditing.base import EXACT_TOLERANCE, Claim
+from estimlab.cells.makers import Bits
 from estimlab.estimators.base import Estimator
 from estimlab.measurement.draws import record
 from estimlab.measurement.exact.moments import exact_moments
@@ -22,7 +23,6 @@ from estimlab.model.objectives import Polynomial
 from estimlab.model.problem import Problem
 from estimlab.model.units import Logistic, NoiseLaw
 from estimlab.randomness import QuadratureGrid
-from estimlab.recipes import Bits
 
 
 @final

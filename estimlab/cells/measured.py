@@ -6,61 +6,18 @@ import abc
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from statistics import median
 from typing import Any, ClassVar, final
 
-from estimlab.declared import Declared
+from estimlab.cells.makers import ProblemMaker, build
 from estimlab.estimators.base import Estimator
 from estimlab.measurement.exact.attribution import attribute_bias
 from estimlab.measurement.exact.moments import exact_moments
 from estimlab.measurement.labels import beside, estimator_columns
 from estimlab.measurement.measurement import Measurement
 from estimlab.measurement.sampled.monte_carlo import measure
-from estimlab.model.problem import Problem
-from estimlab.references.base import Gradient
-from estimlab.references.layerwise import LayerwiseEnumeration
 from estimlab.results.study import Cell
 from estimlab.training.recipes.base import Recipe
-
-
-@dataclass(frozen=True)
-class ProblemRecipe(Declared, abc.ABC):
-    """How to make a problem: a frozen dataclass of numbers, strings and further recipes."""
-
-    @abc.abstractmethod
-    def build(self) -> Problem:
-        """The problem; must depend on the fields only."""
-
-    @abc.abstractmethod
-    def columns(self) -> dict[str, str | float]:
-        """What the study's table says of the problem, in columns of its own: at least ``problem``."""
-
-
-@final
-@dataclass(frozen=True)
-class FrozenProblem(ProblemRecipe):
-    """A problem of the frozen suite, ``FrozenProblem("toy-late/v1")``."""
-
-    name: str
-
-    def build(self) -> Problem:
-        """Load it."""
-        from estimlab import problems
-
-        return problems.load(self.name)
-
-    def columns(self) -> dict[str, str | float]:
-        """Its versioned name."""
-        return {"problem": self.name}
-
-
-@lru_cache(maxsize=16)
-def build(recipe: ProblemRecipe) -> tuple[Problem, Gradient]:
-    """The problem of a recipe and its exact gradient, made once in a process; nobody may change them."""
-    problem = recipe.build()
-    truth = LayerwiseEnumeration().gradient(problem)
-    return problem.with_expected(truth.expected), truth
 
 
 @dataclass(frozen=True)
@@ -76,7 +33,7 @@ class MeasurementCell(Cell):
 
     revision: ClassVar[int] = 2
 
-    problem: ProblemRecipe
+    problem: ProblemMaker
     estimator: Estimator
     averages: tuple[int, ...] = ()
     statistics: tuple[str, ...] = ()
@@ -151,7 +108,7 @@ class MedianMoments(Cell):
 
     revision: ClassVar[int] = 2
 
-    problem: ProblemRecipe
+    problem: ProblemMaker
     estimator: Estimator
     seeds: tuple[int, ...]
     statistics: tuple[str, ...]
@@ -211,7 +168,7 @@ class AttributedBias(Cell):
 
     revision: ClassVar[int] = 2
 
-    problem: ProblemRecipe
+    problem: ProblemMaker
     estimator: Estimator
 
     def run(self) -> list[dict[str, Any]]:

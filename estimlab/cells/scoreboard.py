@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
-from estimlab.cells import FrozenProblem, build
+from estimlab.cells.makers import FrozenProblem, build
 from estimlab.errors import EstimlabError
+from estimlab.estimators import catalogue
 from estimlab.estimators.base import Estimator, HardForward
-from estimlab.listing import catalogue
 from estimlab.measurement.exact.moments import exact_moments
 from estimlab.measurement.measurement import Measurement
 from estimlab.measurement.sampled.monte_carlo import measure

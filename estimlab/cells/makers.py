@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import final
 
@@ -10,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from estimlab.cells import ProblemRecipe
+from estimlab.declared import Declared
 from estimlab.errors import EstimlabError
 from estimlab.model.chain import Chain, Logits
 from estimlab.model.objectives import LogisticLoss, Objective
@@ -19,11 +21,52 @@ from estimlab.model.units import BinaryUnits, Logistic, NoiseLaw
 from estimlab.problems.build_v1 import initialise
 from estimlab.problems.descent import exact_descent
 from estimlab.problems.recipes_v1 import toy_points
+from estimlab.references.base import Gradient
+from estimlab.references.layerwise import LayerwiseEnumeration
+
+
+@dataclass(frozen=True)
+class ProblemMaker(Declared, abc.ABC):
+    """How to make a problem: a frozen dataclass of numbers, strings and further recipes."""
+
+    @abc.abstractmethod
+    def build(self) -> Problem:
+        """The problem; must depend on the fields only."""
+
+    @abc.abstractmethod
+    def columns(self) -> dict[str, str | float]:
+        """What the study's table says of the problem, in columns of its own: at least ``problem``."""
 
 
 @final
 @dataclass(frozen=True)
-class Bits(ProblemRecipe):
+class FrozenProblem(ProblemMaker):
+    """A problem of the frozen suite, ``FrozenProblem("toy-late/v1")``."""
+
+    name: str
+
+    def build(self) -> Problem:
+        """Load it."""
+        from estimlab import problems
+
+        return problems.load(self.name)
+
+    def columns(self) -> dict[str, str | float]:
+        """Its versioned name."""
+        return {"problem": self.name}
+
+
+@lru_cache(maxsize=16)
+def build(recipe: ProblemMaker) -> tuple[Problem, Gradient]:
+    """The problem of a recipe and its exact gradient, made once in a process; nobody may change them."""
+    problem = recipe.build()
+    truth = LayerwiseEnumeration().gradient(problem)
+    return problem.with_expected(truth.expected), truth
+
+
+@final
+@dataclass(frozen=True)
+class Bits(ProblemMaker):
     """One layer of units without input, whose states the objective reads: the setting of most closed forms.
 
     Attributes:
@@ -54,7 +97,7 @@ class Bits(ProblemRecipe):
 
 @final
 @dataclass(frozen=True)
-class CosineChain(ProblemRecipe):
+class CosineChain(ProblemMaker):
     """A chain of binary layers that tells points above a cosine from those below, after some steps of exact descent.
 
     The data and the initialisation of Shekhovtsov, Yanush & Flach (2020, arXiv 2006.03143): weights and biases from
