@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from estimlab.listing import listing
+from estimlab.cli.listing import listing
 from estimlab.results.study import load_study
 from estimlab.results.table import read_table
 

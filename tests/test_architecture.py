@@ -27,14 +27,8 @@ ALLOWED = {
     "adapters": MODEL | {"estimators", "measurement"},
     "checks": MEASURED,
     "results": BASIC,
-    "cells": MEASURED | {"results", "problems", "training"},
-    "recipes": MEASURED | {"problems", "cells"},
-    "auditing": MEASURED | {"adapters", "problems", "cells", "recipes", "results"},
-    "scoreboard": MEASURED | {"problems", "cells", "results", "listing"},
-    "listing": BASIC | {"results"},
-    "loading": BASIC | {"estimators", "listing"},
-    "terminal": set(),
-    "cli": BASIC | {"terminal", "results", "checks", "listing", "loading", "training", "scoreboard"},
+    "cells": MEASURED | {"results", "problems", "training", "adapters"},
+    "cli": BASIC | {"results", "estimators", "checks", "training", "cells"},
 }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import estimlab as el
-from estimlab.loading import build_estimator
+from estimlab.cli.loading import build_estimator
 
 OWN = """\
 import abc

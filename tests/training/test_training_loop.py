@@ -35,7 +35,7 @@ def test_digits_are_learned_by_straight_through():
 
 @pytest.mark.parametrize("name", [cls.name for cls in catalogue()])
 def test_every_estimator_trains_by_its_name(name):
-    from estimlab.loading import build_estimator
+    from estimlab.cli.loading import build_estimator
 
     session = trained(build_estimator(name, []), epochs=1, examples=50, widths=(6, 5))
     assert math.isfinite(session.record.metrics[0]["train_loss"])

@@ -13,10 +13,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from estimlab.cli.listing import signature
 from estimlab.errors import EstimlabError, closest
 from estimlab.estimators import catalogue
 from estimlab.estimators.base import Estimator
-from estimlab.listing import signature
 
 FORMS = "For your own give PATH.py:CLASS, or MODULE:CLASS with a module that Python finds from this folder."
 

@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.text import Text
 from typer.core import TyperCommand
 
+from estimlab.cli.terminal import print_frames, print_lines, print_table, say, short, shown, status
 from estimlab.errors import EstimlabError, Terminated
 from estimlab.progress import track
-from estimlab.terminal import print_frames, print_lines, print_table, say, short, shown, status
 
 app = typer.Typer(
     name="estimlab",
@@ -196,7 +196,7 @@ def list_(
 ) -> None:
     """List estimators, studies, problems, references, objectives and noise laws."""
     with _reported(debug):
-        from estimlab.listing import KINDS, listing
+        from estimlab.cli.listing import KINDS, listing
 
         for kind in [what] if what else KINDS:
             header, lines = listing(kind)
@@ -249,7 +249,7 @@ def scoreboard(
         os.environ.setdefault("MPLBACKEND", "agg")  # files only: no display is needed
         from estimlab.cells.scoreboard import scoreboard as place
         from estimlab.cells.scoreboard import standing
-        from estimlab.loading import build_estimator
+        from estimlab.cli.loading import build_estimator
         from estimlab.results.table import read_table
 
         files = place(build_estimator(target, settings or []), out)
@@ -268,7 +268,7 @@ def _check_one(
     verbose: bool,
     as_json: bool,
 ) -> int:
-    from estimlab.loading import build_estimator
+    from estimlab.cli.loading import build_estimator
 
     estimator = build_estimator(target, settings)
     from estimlab.checks import CLAIMS, check_estimator, expected_of
@@ -342,7 +342,7 @@ def train(
 ) -> None:
     """Train a network at full size; start it by torchrun to use several GPUs."""
     with _reported(debug):
-        from estimlab.loading import build_estimator
+        from estimlab.cli.loading import build_estimator
         from estimlab.training.command import Chosen, train_command
 
         chosen = Chosen(recipe, choices, seed, epochs, like)
@@ -359,7 +359,3 @@ def version() -> None:
 
     for name, number in environment()["versions"].items():
         say(f"{name} {number or 'not installed'}")
-
-
-if __name__ == "__main__":
-    sys.exit(app())
