@@ -13,7 +13,8 @@ from benchmarks.timing import Row, compare, peak_memory, row, seconds
 from estimlab.measurement.draws import gradients, record
 from estimlab.measurement.sampled.chunks import from_draws
 from estimlab.model.functional import RunningMoments
-from estimlab.randomness import RandomStream, TableNoise
+from estimlab.randomness.noise import TableNoise
+from estimlab.randomness.streams import RandomStream
 
 DRAWS, MAPPED, LOOPED = 1 << 20, 1 << 14, 200
 ESTIMATOR = el.StraightThrough()

@@ -12,7 +12,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "estimlab.errors": ("EstimlabError", "ImpureError", "Impurity"),
-    "estimlab.model.units": ("NoiseLaw", "Logistic", "Gaussian", "Uniform", "Triangular", "BinaryUnits"),
+    "estimlab.model.laws": ("NoiseLaw", "Logistic", "Gaussian", "Uniform", "Triangular"),
+    "estimlab.model.units": ("BinaryUnits",),
     "estimlab.model.network": ("StochasticNetwork", "Site"),
     "estimlab.model.chain": ("Chain", "Logits"),
     "estimlab.model.objectives": (
@@ -24,7 +25,8 @@ _HOMES = {
         "Polynomial",
     ),
     "estimlab.model.problem": ("Problem",),
-    "estimlab.randomness": ("Noise", "RandomStream", "TorchNoise"),
+    "estimlab.randomness.noise": ("Noise", "TorchNoise"),
+    "estimlab.randomness.streams": ("RandomStream",),
     "estimlab.references.base": ("Reference", "Gradient"),
     "estimlab.references.layerwise": ("LayerwiseEnumeration",),
     "estimlab.references.paths": ("PathEnumeration",),

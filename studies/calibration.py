@@ -20,7 +20,8 @@ from estimlab.estimators.base import Estimator
 from estimlab.measurement.draws import gradients, record
 from estimlab.measurement.intervals.bias import squared_bias_interval, squared_bias_p_value
 from estimlab.measurement.statistics import cosine, jackknife_errors, mse, squared_bias, variance
-from estimlab.randomness import RandomStream, TableNoise
+from estimlab.randomness.noise import TableNoise
+from estimlab.randomness.streams import RandomStream
 from estimlab.results.columns import Column
 from estimlab.results.study import Cell, Study
 

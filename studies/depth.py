@@ -17,7 +17,8 @@ from estimlab.cells import MedianMoments, ProblemMaker, build
 from estimlab.cells.makers import CosineChain
 from estimlab.measurement.draws import gradients
 from estimlab.measurement.exact.attribution import attribute_bias
-from estimlab.randomness import Key, Noise, RandomStream, Request, into_open_interval
+from estimlab.randomness.noise import Key, Noise, Request, into_open_interval
+from estimlab.randomness.streams import RandomStream
 from estimlab.results.columns import Column
 from estimlab.results.study import Cell, Study
 

@@ -22,7 +22,7 @@ from estimlab.estimators.base import Estimator, HardForward
 from estimlab.measurement.exact.moments import exact_moments
 from estimlab.measurement.labels import estimator_columns
 from estimlab.measurement.measurement import Measurement
-from estimlab.randomness import TorchNoise
+from estimlab.randomness.noise import TorchNoise
 from estimlab.results.columns import Column
 from estimlab.results.export import with_error
 from estimlab.results.plotting import appearance

@@ -23,7 +23,8 @@ from estimlab.cells import ExactMoments, MeasurementCell, MonteCarloMoments, Pro
 from estimlab.cells.makers import CosineChain
 from estimlab.measurement.draws import gradients, record
 from estimlab.measurement.labels import estimator_columns
-from estimlab.randomness import RandomStream, TableNoise
+from estimlab.randomness.noise import TableNoise
+from estimlab.randomness.streams import RandomStream
 from estimlab.results.columns import Column
 from estimlab.results.plotting import appearance
 from estimlab.results.study import Cell, Study

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 import estimlab as el
 from estimlab.measurement.draws import record
-from estimlab.randomness import QuadratureGrid
+from estimlab.randomness.quadrature import QuadratureGrid
 from estimlab.results.study import load_study
 
 LAWS = (el.Logistic, el.Gaussian, el.Uniform, el.Triangular)

@@ -20,8 +20,9 @@ from estimlab.adapters.interception import UnitNoise
 from estimlab.arguments import described
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import ActivationEstimator, HardForward, RelaxedForward, replace_derivative
-from estimlab.model.units import BinaryUnits, Logistic, NoiseLaw
-from estimlab.randomness import Noise, into_open_interval
+from estimlab.model.laws import Logistic, NoiseLaw
+from estimlab.model.units import BinaryUnits
+from estimlab.randomness.noise import Noise, into_open_interval
 
 
 @dataclass(frozen=True)

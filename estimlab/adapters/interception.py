@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from estimlab.errors import EstimlabError
-from estimlab.randomness import into_open_interval
+from estimlab.randomness.noise import into_open_interval
 
 Supply = Callable[[tuple[int, ...], Tensor | None], Tensor]
 """Uniforms of a shape; the second argument is the probability of 1 where the operation draws bits, else None."""

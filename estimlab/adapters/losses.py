@@ -18,10 +18,11 @@ from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Cost, Estimator
 from estimlab.measurement.counting import count_passes
 from estimlab.model.chain import Chain
+from estimlab.model.laws import Logistic
 from estimlab.model.objectives import Quadratic
 from estimlab.model.problem import Problem
-from estimlab.model.units import BinaryUnits, Logistic
-from estimlab.randomness import Noise
+from estimlab.model.units import BinaryUnits
+from estimlab.randomness.noise import Noise
 
 Loss = Callable[[Problem], Tensor]
 

@@ -15,9 +15,10 @@ from torch import nn
 from estimlab.declared import Declared
 from estimlab.errors import EstimlabError
 from estimlab.model.chain import Chain, Logits
+from estimlab.model.laws import Logistic, NoiseLaw
 from estimlab.model.objectives import LogisticLoss, Objective
 from estimlab.model.problem import Problem
-from estimlab.model.units import BinaryUnits, Logistic, NoiseLaw
+from estimlab.model.units import BinaryUnits
 from estimlab.problems.build_v1 import initialise
 from estimlab.problems.descent import exact_descent
 from estimlab.problems.recipes_v1 import toy_points

@@ -16,7 +16,7 @@ from estimlab.measurement.intervals.bias import LARGEST_SHARE, MeanError, larges
 from estimlab.measurement.measurement import Groups
 from estimlab.measurement.sampled.chunks import from_draws
 from estimlab.measurement.statistics import Moments
-from estimlab.model.units import Logistic
+from estimlab.model.laws import Logistic
 
 GROUPS = 64
 

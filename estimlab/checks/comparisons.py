@@ -13,7 +13,7 @@ from estimlab.checks.problems.settings import Setting
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator
 from estimlab.measurement.measurement import Measurement
-from estimlab.randomness import Rule
+from estimlab.randomness.quadrature import Rule
 
 TOLERANCE = 1e-10
 WEAKEST = 1e-6  # bias that an integral which is less precise must tell from none; the report states its precision

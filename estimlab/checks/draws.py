@@ -12,7 +12,8 @@ from estimlab.checks.report import Refuted
 from estimlab.estimators.base import Estimator
 from estimlab.measurement.draws import gradients, record
 from estimlab.model.problem import Problem
-from estimlab.randomness import Noise, RandomStream, TableNoise, TorchNoise
+from estimlab.randomness.noise import Noise, TableNoise, TorchNoise
+from estimlab.randomness.streams import RandomStream
 
 Blocks = dict[str, Tensor]
 SHOW_DRAW = """\

@@ -96,7 +96,7 @@ KINDS: dict[str, Callable[[], Listing]] = {
     "references": _classes("estimlab.references", "Reference"),
     "objectives": _classes("estimlab.model.objectives", "Objective"),
     "recipes": _recipes,
-    "laws": _classes("estimlab.model.units", "NoiseLaw"),
+    "laws": _classes("estimlab.model.laws", "NoiseLaw"),
 }
 """What can be listed."""
 

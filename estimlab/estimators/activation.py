@@ -10,8 +10,9 @@ from estimlab.declared import Checked
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import ActivationEstimator, Estimator
 from estimlab.model import arguments
-from estimlab.model.units import BinaryUnits, NoiseLaw
-from estimlab.randomness import open_uniform
+from estimlab.model.laws import NoiseLaw
+from estimlab.model.units import BinaryUnits
+from estimlab.randomness.noise import open_uniform
 
 
 class BinaryActivation(Checked, nn.Module):

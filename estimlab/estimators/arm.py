@@ -15,10 +15,10 @@ from estimlab.errors import EstimlabError
 from estimlab.estimators.average import mean_of_draws
 from estimlab.estimators.base import Cost, Estimator
 from estimlab.estimators.rollout import check_count, sum_units
+from estimlab.model.laws import NoiseLaw
 from estimlab.model.network import Site, StochasticNetwork
 from estimlab.model.problem import Problem
-from estimlab.model.units import NoiseLaw
-from estimlab.randomness import Noise
+from estimlab.randomness.noise import Noise
 
 Tails = Literal["independent", "common"]
 Twins = list[tuple[Tensor, Tensor]]

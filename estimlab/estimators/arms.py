@@ -12,8 +12,8 @@ from torch import Tensor
 
 from estimlab.estimators.arm import Antithetic, Twins
 from estimlab.estimators.rollout import check_count
-from estimlab.model.units import NoiseLaw, PerUnit
-from estimlab.randomness import Noise
+from estimlab.model.laws import NoiseLaw, PerUnit
+from estimlab.randomness.noise import Noise
 
 
 @final

@@ -15,7 +15,7 @@ from estimlab.estimators.base import Cost, Estimator
 from estimlab.estimators.rollout import check_count
 from estimlab.estimators.straight_through import StraightThrough
 from estimlab.model.problem import Problem
-from estimlab.randomness import Key, Noise
+from estimlab.randomness.noise import Key, Noise
 
 CLAIMS = (
     "exact_degree",

@@ -17,9 +17,11 @@ from torch import Tensor, nn
 
 from estimlab.declared import Declared, snake_case
 from estimlab.errors import EstimlabError
+from estimlab.model.laws import NoiseLaw, PerUnit
 from estimlab.model.problem import Problem
-from estimlab.model.units import BinaryUnits, NoiseLaw, PerUnit
-from estimlab.randomness import Noise, interval_edges, node_between, tanh_sinh
+from estimlab.model.units import BinaryUnits
+from estimlab.randomness.noise import Noise
+from estimlab.randomness.quadrature import interval_edges, node_between, tanh_sinh
 
 RULE = tanh_sinh()
 """What integrals over the noise are taken with."""

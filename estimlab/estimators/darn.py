@@ -10,7 +10,7 @@ import torch
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.iw_st import ImportanceWeightedST
-from estimlab.model.units import NoiseLaw, PerUnit
+from estimlab.model.laws import NoiseLaw, PerUnit
 
 
 @final

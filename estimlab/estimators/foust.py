@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 from estimlab.estimators.base import RelaxedForward, drawn_side, replace_derivative
-from estimlab.model.units import BinaryUnits, PerUnit
+from estimlab.model.laws import PerUnit
+from estimlab.model.units import BinaryUnits
 
 
 @final

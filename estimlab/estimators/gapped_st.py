@@ -12,7 +12,7 @@ from torch import Tensor
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import HardForward, drawn_side
 from estimlab.estimators.relaxation import check_temperature
-from estimlab.model.units import NoiseLaw, PerUnit
+from estimlab.model.laws import NoiseLaw, PerUnit
 
 
 @final

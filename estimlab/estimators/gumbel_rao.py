@@ -13,7 +13,7 @@ from torch import Tensor
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import HardForward
 from estimlab.estimators.relaxation import check_temperature, relaxation_kinks, slope_moments
-from estimlab.model.units import Gaussian, NoiseLaw, PerUnit
+from estimlab.model.laws import Gaussian, NoiseLaw, PerUnit
 
 
 @final

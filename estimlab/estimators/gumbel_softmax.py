@@ -16,7 +16,8 @@ from torch import Tensor
 
 from estimlab.estimators.base import HardForward, RelaxedForward
 from estimlab.estimators.relaxation import check_temperature, relaxation_kinks, slope_moments
-from estimlab.model.units import BinaryUnits, NoiseLaw, PerUnit
+from estimlab.model.laws import NoiseLaw, PerUnit
+from estimlab.model.units import BinaryUnits
 
 
 @final

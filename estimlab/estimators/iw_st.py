@@ -12,7 +12,7 @@ import torch
 from estimlab.declared import Declared
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import HardForward, drawn_side
-from estimlab.model.units import NoiseLaw, PerUnit
+from estimlab.model.laws import NoiseLaw, PerUnit
 
 
 @dataclass(frozen=True)

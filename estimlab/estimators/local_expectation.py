@@ -16,7 +16,7 @@ from estimlab.estimators.arm import Tails, check_tails
 from estimlab.estimators.base import Cost, Estimator
 from estimlab.model.network import Site
 from estimlab.model.problem import Problem
-from estimlab.randomness import Noise
+from estimlab.randomness.noise import Noise
 
 
 @final

@@ -14,9 +14,11 @@ from torch.nn import functional
 
 from estimlab.estimators.base import Estimator, RelaxedForward
 from estimlab.estimators.chains import linear_stages
+from estimlab.model.laws import NoiseLaw, PerUnit
 from estimlab.model.problem import Problem
-from estimlab.model.units import BinaryUnits, NoiseLaw, PerUnit
-from estimlab.randomness import Noise, tanh_sinh
+from estimlab.model.units import BinaryUnits
+from estimlab.randomness.noise import Noise
+from estimlab.randomness.quadrature import tanh_sinh
 
 PSA_CODE = "Shekhovtsov, Yanush & Flach 2020, arXiv 2006.03143"
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from estimlab.estimators.base import Cost, Estimator
 from estimlab.estimators.rollout import rollout
 from estimlab.model.problem import Problem
-from estimlab.randomness import Noise
+from estimlab.randomness.noise import Noise
 
 
 @final

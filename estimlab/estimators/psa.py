@@ -14,7 +14,7 @@ from estimlab.estimators.base import Cost, Estimator
 from estimlab.estimators.chains import linear_stages
 from estimlab.estimators.rollout import Layer, rollout
 from estimlab.model.problem import Problem
-from estimlab.randomness import Noise
+from estimlab.randomness.noise import Noise
 
 
 @final

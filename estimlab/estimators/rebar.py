@@ -17,9 +17,9 @@ from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Cost, Estimator
 from estimlab.estimators.relaxation import check_temperature, relaxation_kinks
 from estimlab.estimators.rollout import Layer, rollout
+from estimlab.model.laws import NoiseLaw, PerUnit
 from estimlab.model.problem import Problem
-from estimlab.model.units import NoiseLaw, PerUnit
-from estimlab.randomness import Noise
+from estimlab.randomness.noise import Noise
 
 Coupling = Literal["independent", "common"]
 

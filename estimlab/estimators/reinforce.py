@@ -14,7 +14,7 @@ from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Cost, Estimator
 from estimlab.estimators.rollout import check_count, log_score, rollout
 from estimlab.model.problem import Problem
-from estimlab.randomness import Noise
+from estimlab.randomness.noise import Noise
 
 
 @final

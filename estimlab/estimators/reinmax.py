@@ -9,7 +9,7 @@ import torch
 
 from estimlab.estimators.base import HardForward, drawn_side
 from estimlab.estimators.relaxation import check_temperature
-from estimlab.model.units import NoiseLaw, PerUnit
+from estimlab.model.laws import NoiseLaw, PerUnit
 
 
 @final

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import RULE, conditional_moments, sum_over_nodes
-from estimlab.model.units import NoiseLaw, PerUnit, Triangular, Uniform
+from estimlab.model.laws import NoiseLaw, PerUnit, Triangular, Uniform
 
 
 def check_temperature(

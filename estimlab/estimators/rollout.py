@@ -12,10 +12,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from estimlab.errors import EstimlabError
+from estimlab.model.laws import NoiseLaw, PerUnit
 from estimlab.model.network import Site
 from estimlab.model.problem import Problem
-from estimlab.model.units import NoiseLaw, PerUnit
-from estimlab.randomness import Noise
+from estimlab.randomness.noise import Noise
 
 Cuts = Callable[[Tensor, NoiseLaw], list[Tensor]]
 

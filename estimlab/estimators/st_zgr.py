@@ -7,7 +7,7 @@ from typing import ClassVar, final
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.iw_st import ImportanceWeightedST
-from estimlab.model.units import NoiseLaw, PerUnit
+from estimlab.model.laws import NoiseLaw, PerUnit
 
 
 @final

@@ -9,7 +9,7 @@ import torch
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import HardForward
-from estimlab.model.units import NoiseLaw, PerUnit
+from estimlab.model.laws import NoiseLaw, PerUnit
 
 Proxy = Literal["derived", "identity", "hard_tanh", "tanh", "approx_sign", "sign_swish"]
 _BETA = 5.0  # of SignSwish

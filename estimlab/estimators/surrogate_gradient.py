@@ -10,7 +10,8 @@ import torch
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import ActivationEstimator, replace_derivative
-from estimlab.model.units import BinaryUnits, PerUnit
+from estimlab.model.laws import PerUnit
+from estimlab.model.units import BinaryUnits
 
 Shape = Literal["sigmoid", "atan", "fast_sigmoid", "superspike", "triangle", "boxcar", "gaussian"]
 _SLOPES = {"sigmoid": 25.0, "atan": 2.0, "fast_sigmoid": 25.0, "superspike": 100.0, "gaussian": 2.0}

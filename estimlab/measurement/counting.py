@@ -12,7 +12,7 @@ from torch import Tensor
 from estimlab.estimators.base import Cost, Estimator
 from estimlab.model.network import Site, StochasticNetwork
 from estimlab.model.problem import Problem
-from estimlab.randomness import TorchNoise
+from estimlab.randomness.noise import TorchNoise
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator
 from estimlab.model.functional import per_draw_gradients
 from estimlab.model.problem import Problem
-from estimlab.randomness import Key, Noise, RecordingNoise, Request
+from estimlab.randomness.noise import Key, Noise, RecordingNoise, Request
 
 NOTHING: Key = (0, 1 << 30)  # a uniform that nobody asks for: what draws without noise are mapped over
 

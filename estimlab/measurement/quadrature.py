@@ -18,7 +18,7 @@ from estimlab.measurement.measurement import Measurement
 from estimlab.model.functional import merged
 from estimlab.model.problem import Problem
 from estimlab.progress import track
-from estimlab.randomness import QuadratureGrid, Rule, tanh_sinh
+from estimlab.randomness.quadrature import QuadratureGrid, Rule, tanh_sinh
 from estimlab.references.base import Gradient, Reference
 
 WHO = "quadrature_moments"
@@ -63,7 +63,7 @@ def quadrature_moments(
     problem, estimator = arguments.problem(problem, WHO), arguments.estimator(estimator, WHO)
     max_nodes, tolerance = count(max_nodes, WHO, "max_nodes", 1), number(tolerance, WHO, "tolerance")
     if smooth is not None and not isinstance(smooth, Rule):
-        raise refusal(WHO, "smooth", smooth, "a Rule of estimlab.randomness, such as gauss_legendre(8)")
+        raise refusal(WHO, "smooth", smooth, "a Rule of estimlab.randomness.quadrature, such as gauss_legendre(8)")
     truth = arguments.truth(reference, problem, WHO)
     double = problem.to(dtype=torch.float64)
     if double.expected is None:

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from estimlab.arguments import count, described, is_number, plain, refusal
 from estimlab.errors import EstimlabError
+from estimlab.model.laws import NoiseLaw
 from estimlab.model.network import StochasticNetwork
 from estimlab.model.objectives import Objective
-from estimlab.model.units import BinaryUnits, NoiseLaw
+from estimlab.model.units import BinaryUnits
 
 OURS = {"CrossEntropyLoss": "el.CrossEntropy()", "NLLLoss": "el.CrossEntropy()", "MSELoss": "el.Quadratic()"}
 OURS |= dict.fromkeys(("BCEWithLogitsLoss", "SoftMarginLoss"), "el.LogisticLoss(), with targets -1 or +1,")

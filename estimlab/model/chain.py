@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from estimlab.declared import Checked
 from estimlab.model import arguments
+from estimlab.model.laws import NoiseLaw
 from estimlab.model.network import Site, StochasticNetwork
-from estimlab.model.units import BinaryUnits, NoiseLaw
+from estimlab.model.units import BinaryUnits
 
 
 class Logits(Checked, nn.Module):

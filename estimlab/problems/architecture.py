@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from estimlab.errors import EstimlabError, closest
-from estimlab.model import objectives, units
+from estimlab.model import laws, objectives
 from estimlab.model.chain import Chain, Logits
 from estimlab.model.objectives import Objective
 from estimlab.model.problem import Problem
@@ -27,7 +27,7 @@ MODULES: dict[str, Callable[..., nn.Module]] = {
     "Identity": nn.Identity,
     "Logits": Logits,
 }
-LAWS = {law.__name__: law for law in (units.Logistic, units.Gaussian, units.Uniform, units.Triangular)}
+LAWS = {law.__name__: law for law in (laws.Logistic, laws.Gaussian, laws.Uniform, laws.Triangular)}
 OBJECTIVES: dict[str, type[Objective]] = {
     objective.__name__: objective
     for objective in (

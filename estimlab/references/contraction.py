@@ -21,7 +21,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from estimlab.model.units import BinaryUnits, NoiseLaw
+from estimlab.model.laws import NoiseLaw
+from estimlab.model.units import BinaryUnits
 
 
 def state_table(units: BinaryUnits, shape: tuple[int, ...], like: Tensor, start: int, stop: int) -> Tensor:

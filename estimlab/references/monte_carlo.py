@@ -15,10 +15,11 @@ from estimlab.declared import checked
 from estimlab.errors import EstimlabError
 from estimlab.model.fingerprint import Fingerprint
 from estimlab.model.functional import RunningMoments, per_draw_gradients
+from estimlab.model.laws import NoiseLaw
 from estimlab.model.problem import Problem
-from estimlab.model.units import NoiseLaw
 from estimlab.progress import track
-from estimlab.randomness import REFERENCE_STREAM, Key, RandomStream, Request
+from estimlab.randomness.noise import Key, Request
+from estimlab.randomness.streams import REFERENCE_STREAM, RandomStream
 from estimlab.references.base import Gradient, Reference
 from estimlab.references.contraction import state_table
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from estimlab.errors import EstimlabError
 from estimlab.model.chain import Chain
+from estimlab.model.laws import Logistic
 from estimlab.model.problem import Problem
-from estimlab.model.units import Logistic
 from estimlab.references.contraction import LayerTables, Workspace
 from estimlab.references.sweep import Sweep
 

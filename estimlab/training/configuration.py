@@ -125,5 +125,5 @@ def _classes() -> dict[str, type]:
     """The frozen dataclasses that a recipe or an estimator may hold: estimators, their weights, laws, units."""
     package = importlib.import_module("estimlab.estimators")
     names = [f"{package.__name__}.{module.name}" for module in pkgutil.iter_modules(package.__path__)]
-    modules = [importlib.import_module(name) for name in ("estimlab.model.units", *names)]
+    modules = [importlib.import_module(name) for name in ("estimlab.model.laws", "estimlab.model.units", *names)]
     return {name: cls for module in modules for name, cls in vars(module).items() if is_dataclass(cls)}  # type: ignore

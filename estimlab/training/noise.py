@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from estimlab.randomness import Noise
+from estimlab.randomness.noise import Noise
 
 _BITS = 23  # of a uniform: (k + 1/2) / 2^23 is exact in float32 and strictly inside (0, 1)
 _FACTORS = (0xED5AD4BB, 0xAC4C1B51, 0x31848BAB)

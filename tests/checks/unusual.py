@@ -12,7 +12,7 @@ import estimlab as el
 from estimlab.estimators.average import mean_of_draws
 from estimlab.estimators.base import Cost, Estimator, HardForward, replace_derivative
 from estimlab.estimators.rollout import log_score, rollout
-from estimlab.randomness import TableNoise
+from estimlab.randomness.noise import TableNoise
 
 
 @dataclass(frozen=True)

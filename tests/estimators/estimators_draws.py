@@ -8,7 +8,8 @@ import torch
 
 import estimlab as el
 from estimlab.measurement.draws import gradients, record
-from estimlab.randomness import QuadratureGrid, TableNoise
+from estimlab.randomness.noise import TableNoise
+from estimlab.randomness.quadrature import QuadratureGrid
 
 LAWS = [law(1.7) for law in networks.LAWS]
 SMOOTH = [law(1.3) for law in networks.SMOOTH_LAWS]

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import estimlab as el
-from estimlab.randomness import TableNoise, gauss_legendre
+from estimlab.randomness.noise import TableNoise
+from estimlab.randomness.quadrature import gauss_legendre
 
 LAWS = [law(1.7) for law in networks.LAWS]
 TAILS = ("independent", "common")

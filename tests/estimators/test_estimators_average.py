@@ -8,7 +8,8 @@ from estimators_draws import NAME, ROUNDING, one_layer
 import estimlab as el
 from estimlab.estimators.average import CLAIMS
 from estimlab.measurement.draws import gradients, record
-from estimlab.randomness import RandomStream, TableNoise
+from estimlab.randomness.noise import TableNoise
+from estimlab.randomness.streams import RandomStream
 
 # ---- the mean of several draws
 

@@ -17,7 +17,8 @@ from estimlab.estimators.base import ActivationEstimator
 from estimlab.estimators.iw_st import ConstantWeight, PowerWeight
 from estimlab.measurement.counting import count_passes
 from estimlab.measurement.draws import gradients, record
-from estimlab.randomness import RandomStream, TableNoise, TorchNoise
+from estimlab.randomness.noise import TableNoise, TorchNoise
+from estimlab.randomness.streams import RandomStream
 
 VARIANTS = [
     *(el.StraightThrough(proxy) for proxy in ("identity", "hard_tanh", "tanh", "approx_sign", "sign_swish")),

@@ -10,7 +10,7 @@ from torch import nn
 
 import estimlab as el
 from estimlab.errors import EstimlabError
-from estimlab.randomness import TableNoise, TorchNoise
+from estimlab.randomness.noise import TableNoise, TorchNoise
 
 LAWS = [law(1.7) for law in networks.LAWS]
 MOMENTS = [el.MomentPropagation(), el.LocalReparametrization()]

@@ -11,7 +11,8 @@ import torch
 import estimlab as el
 from estimlab.estimators.arms import next_is_rare
 from estimlab.measurement.draws import record
-from estimlab.randomness import RandomStream, TableNoise
+from estimlab.randomness.noise import TableNoise
+from estimlab.randomness.streams import RandomStream
 
 LAWS = [law(1.7) for law in networks.LAWS]
 every_law = pytest.mark.parametrize("law", LAWS, ids=repr)

@@ -13,23 +13,16 @@ import torch
 import estimlab as el
 from estimlab.errors import EstimlabError
 from estimlab.measurement.draws import record
-from estimlab.randomness import (
-    MEASUREMENT_STREAM,
-    REFERENCE_STREAM,
+from estimlab.randomness.noise import RecordingNoise, Request, TableNoise, TorchNoise, into_open_interval, open_uniform
+from estimlab.randomness.quadrature import (
     QuadratureGrid,
-    RandomStream,
-    RecordingNoise,
-    Request,
-    TableNoise,
-    TorchNoise,
     gauss_legendre,
     interval_edges,
-    into_open_interval,
     node_between,
-    open_uniform,
     rule_for,
     tanh_sinh,
 )
+from estimlab.randomness.streams import MEASUREMENT_STREAM, REFERENCE_STREAM, RandomStream
 
 REQUESTS = {(0, 0): Request((3, 5), 1, 0), (1, 0): Request((1,), 1, 0), (1, 2): Request((2, 3, 2), 1, 0)}
 DOUBLE, SINGLE = torch.empty(0, dtype=torch.float64), torch.empty(0)

@@ -7,7 +7,8 @@ import torch
 import estimlab as el
 import estimlab.estimators
 from estimlab.measurement.draws import gradients, record
-from estimlab.randomness import RandomStream, TableNoise
+from estimlab.randomness.noise import TableNoise
+from estimlab.randomness.streams import RandomStream
 
 CATALOGUE = [cls() for cls in estimlab.estimators.catalogue()]
 C = 1.7

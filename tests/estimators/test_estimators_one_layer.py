@@ -13,7 +13,7 @@ import estimlab as el
 import estimlab.estimators
 from estimlab.estimators.iw_st import ConstantWeight, PowerWeight
 from estimlab.measurement.draws import record
-from estimlab.randomness import QuadratureGrid
+from estimlab.randomness.quadrature import QuadratureGrid
 
 CATALOGUE = [cls() for cls in estimlab.estimators.catalogue()]
 VARIANTS = [

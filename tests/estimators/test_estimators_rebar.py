@@ -11,7 +11,7 @@ from estimators_draws import LAWS, NAME, SMOOTH, UNIFORMS, draw, every_law, one_
 import estimlab as el
 from estimlab.estimators.rebar import conditional, free
 from estimlab.estimators.rollout import rollout
-from estimlab.randomness import TableNoise
+from estimlab.randomness.noise import TableNoise
 
 # ---- REBAR and RELAX
 

@@ -10,7 +10,8 @@ from torch import nn
 import estimlab as el
 from estimlab.errors import EstimlabError
 from estimlab.measurement.draws import gradients, record
-from estimlab.randomness import RandomStream, TableNoise
+from estimlab.randomness.noise import TableNoise
+from estimlab.randomness.streams import RandomStream
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ from scipy import integrate
 import estimlab as el
 from estimlab.errors import EstimlabError
 from estimlab.measurement import quadrature
-from estimlab.randomness import tanh_sinh
+from estimlab.randomness.quadrature import tanh_sinh
 
 A, NAME = 0.7, "stages.0.logits"
 

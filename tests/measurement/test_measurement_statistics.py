@@ -15,7 +15,8 @@ from estimlab.measurement.draws import gradients, record
 from estimlab.measurement.measurement import Groups
 from estimlab.measurement.sampled import sampler
 from estimlab.measurement.statistics import Moments, jackknife, squared_bias
-from estimlab.randomness import RandomStream, TableNoise
+from estimlab.randomness.noise import TableNoise
+from estimlab.randomness.streams import RandomStream
 from estimlab.results.columns import COLUMNS, FIELDS, STATISTICS
 
 GROUPS, DRAWS, REPLICATES = 64, 512, 200

@@ -21,7 +21,7 @@ from scipy import stats
 
 import estimlab as el
 from estimlab.model.functional import per_draw_gradients
-from estimlab.randomness import RandomStream
+from estimlab.randomness.streams import RandomStream
 from estimlab.references.monte_carlo import FlippedFutures
 
 # --- exactly unbiased ------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import estimlab as el
 from estimlab.errors import EstimlabError
 from estimlab.measurement.draws import record
 from estimlab.model.functional import per_draw_gradients
-from estimlab.randomness import MEASUREMENT_STREAM, RandomStream
+from estimlab.randomness.streams import MEASUREMENT_STREAM, RandomStream
 from estimlab.references import monte_carlo
 
 # --- randomness ------------------------------------------------------------------------------------------------------

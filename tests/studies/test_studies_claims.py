@@ -13,7 +13,8 @@ from torch import nn
 import estimlab as el
 from estimlab.measurement.draws import gradients, record
 from estimlab.measurement.exact.layers import ChainLayers
-from estimlab.randomness import RandomStream, TableNoise
+from estimlab.randomness.noise import TableNoise
+from estimlab.randomness.streams import RandomStream
 from estimlab.results.study import load_study
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,8 @@ import torch
 
 import estimlab as el
 from estimlab.measurement.draws import gradients, record
-from estimlab.randomness import RandomStream, TableNoise
+from estimlab.randomness.noise import TableNoise
+from estimlab.randomness.streams import RandomStream
 from estimlab.results.study import load_study
 
 depth = load_study(Path(__file__).parents[2] / "studies" / "depth.py").module

@@ -12,7 +12,7 @@ import torch
 import estimlab as el
 from estimlab.cells.makers import CosineChain
 from estimlab.measurement.intervals.ratios import _taus, kendall
-from estimlab.randomness import TorchNoise
+from estimlab.randomness.noise import TorchNoise
 from estimlab.results.study import load_study
 
 DESCENT = load_study(Path(__file__).parents[2] / "studies/descent.py").module

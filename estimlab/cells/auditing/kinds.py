@@ -19,10 +19,10 @@ from estimlab.measurement.exact.moments import exact_moments
 from estimlab.measurement.measurement import Measurement
 from estimlab.measurement.quadrature import quadrature_moments
 from estimlab.measurement.sampled.monte_carlo import measure
+from estimlab.model.laws import Logistic, NoiseLaw
 from estimlab.model.objectives import Polynomial
 from estimlab.model.problem import Problem
-from estimlab.model.units import Logistic, NoiseLaw
-from estimlab.randomness import QuadratureGrid
+from estimlab.randomness.quadrature import QuadratureGrid
 
 
 @final

@@ -26,7 +26,7 @@ from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator
 from estimlab.measurement.counting import count_passes
 from estimlab.model.problem import Problem
-from estimlab.randomness import TableNoise
+from estimlab.randomness.noise import TableNoise
 
 SHOW_COST = """\
 from estimlab.measurement.counting import count_passes
@@ -140,7 +140,7 @@ def _names(estimator: Estimator) -> dict[str, Any]:
     """What a repr may mention: estimlab's estimators and laws, and the names of the estimator's own module."""
     names: dict[str, Any] = dict(vars(builtins))
     inside = [f"estimlab.estimators.{one.name}" for one in pkgutil.iter_modules(estimlab.estimators.__path__)]
-    for name in [*inside, "estimlab.model.units"]:
+    for name in [*inside, "estimlab.model.laws", "estimlab.model.units"]:
         names |= vars(importlib.import_module(name))
     own = {type(estimator)} | {type(getattr(estimator, f.name)) for f in dataclasses.fields(estimator)}
     for cls in own:

@@ -20,8 +20,8 @@ from estimlab.checks.report import Refuted, Undecided
 from estimlab.checks.sampling import by_sampling
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator, HardForward
+from estimlab.model.laws import NoiseLaw
 from estimlab.model.problem import Problem
-from estimlab.model.units import NoiseLaw
 
 NOT_REACHED = "no integral reaches it: a draw depends on too many uniforms at once"
 BY_DEFAULT = (

@@ -20,7 +20,7 @@ from estimlab.checks.torch_state import generators, kept, settings_of_torch
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator
 from estimlab.model.problem import Problem
-from estimlab.randomness import TableNoise
+from estimlab.randomness.noise import TableNoise
 
 PLAIN = deep()
 SHOW_TWICE = """\

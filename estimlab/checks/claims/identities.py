@@ -19,7 +19,7 @@ from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator
 from estimlab.measurement.draws import record
 from estimlab.model.problem import Problem
-from estimlab.randomness import Key
+from estimlab.randomness.noise import Key
 
 Tables = dict[Key, Tensor]
 COUNT = 8  # draws

@@ -22,8 +22,8 @@ from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator, HardForward
 from estimlab.measurement.exact.moments import exact_moments
 from estimlab.measurement.measurement import Measurement
-from estimlab.model.units import Logistic
-from estimlab.randomness import Rule
+from estimlab.model.laws import Logistic
+from estimlab.randomness.quadrature import Rule
 
 DRAWS = 1 << 15
 MEASURED = f"el.measure(problem, estimator, draws={DRAWS})"

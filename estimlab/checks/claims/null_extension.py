@@ -14,8 +14,8 @@ from estimlab.checks.integrals.means import mean, settled
 from estimlab.checks.problems.covering import COVERING
 from estimlab.checks.problems.settings import CENTRE, PLAIN
 from estimlab.estimators.base import Estimator
-from estimlab.model.units import Logistic
-from estimlab.randomness import Rule
+from estimlab.model.laws import Logistic
+from estimlab.randomness.quadrature import Rule
 
 C = 1.7
 DEGREE = 2

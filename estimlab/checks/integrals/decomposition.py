@@ -13,7 +13,8 @@ from torch import Tensor
 from estimlab.estimators.base import Estimator
 from estimlab.measurement.draws import elements_per_draw, gradients, record
 from estimlab.model.problem import Problem
-from estimlab.randomness import Key, QuadratureGrid, QuadratureNoise, Request, Rule
+from estimlab.randomness.noise import Key, Request
+from estimlab.randomness.quadrature import QuadratureGrid, QuadratureNoise, Rule
 
 AGREEMENT = 1e-11  # of a draw with its decomposition, relative to the largest draw
 POINTS = 24

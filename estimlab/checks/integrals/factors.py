@@ -14,9 +14,9 @@ from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator, HardForward
 from estimlab.measurement.exact.moments import exact_moments
 from estimlab.measurement.measurement import Measurement
+from estimlab.model.laws import NoiseLaw, PerUnit
 from estimlab.model.problem import Problem
-from estimlab.model.units import NoiseLaw, PerUnit
-from estimlab.randomness import Rule, interval_edges, node_between, tanh_sinh
+from estimlab.randomness.quadrature import Rule, interval_edges, node_between, tanh_sinh
 
 AGREEMENT = 1e-11  # of two rules, and of a factor with the sum of its channels, relative to their size
 POINTS = 64  # at which channels must add up: half of them random, half nodes, which crowd at the ends of (0, 1)

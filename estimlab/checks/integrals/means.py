@@ -16,7 +16,8 @@ from estimlab.measurement.measurement import Measurement
 from estimlab.measurement.quadrature import quadrature_moments
 from estimlab.model.chain import Chain
 from estimlab.model.problem import Problem
-from estimlab.randomness import Key, QuadratureGrid, Request, Rule, tanh_sinh
+from estimlab.randomness.noise import Key, Request
+from estimlab.randomness.quadrature import QuadratureGrid, Rule, tanh_sinh
 from estimlab.references.base import Gradient
 from estimlab.references.layerwise import LayerwiseEnumeration
 from estimlab.references.paths import PathEnumeration

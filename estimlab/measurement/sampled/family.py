@@ -10,7 +10,7 @@ from torch import Tensor
 
 from estimlab.estimators.base import Estimator, HardForward, drawn_bit
 from estimlab.model.problem import Problem
-from estimlab.randomness import Noise
+from estimlab.randomness.noise import Noise
 
 
 def shares_states(estimator: Estimator) -> bool:

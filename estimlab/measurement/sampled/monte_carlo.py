@@ -17,7 +17,7 @@ from estimlab.measurement.measurement import Groups, Measurement
 from estimlab.measurement.sampled.sampler import Sampler
 from estimlab.model.problem import Problem
 from estimlab.progress import track
-from estimlab.randomness import RandomStream
+from estimlab.randomness.streams import RandomStream
 from estimlab.references.base import Gradient, Reference
 
 GROUPS = 64

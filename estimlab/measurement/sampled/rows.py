@@ -19,7 +19,7 @@ from estimlab.estimators.base import Estimator
 from estimlab.measurement.sampled.family import Family
 from estimlab.model.chain import Chain, Logits
 from estimlab.model.problem import Problem
-from estimlab.randomness import Key, TableNoise
+from estimlab.randomness.noise import Key, TableNoise
 
 
 @dataclass(frozen=True, eq=False)

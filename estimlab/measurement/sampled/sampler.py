@@ -14,7 +14,8 @@ from estimlab.measurement.sampled.chunks import ChunkMoments, from_draws, from_r
 from estimlab.measurement.sampled.family import shares_states
 from estimlab.measurement.sampled.rows import capture, serves
 from estimlab.model.problem import Problem
-from estimlab.randomness import Key, RandomStream, Request, TableNoise
+from estimlab.randomness.noise import Key, Request, TableNoise
+from estimlab.randomness.streams import RandomStream
 from estimlab.references.base import Gradient
 
 CHUNK_ELEMENTS = 1 << 23  # numbers that the draws of a chunk keep in memory

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from estimlab.model.chain import Chain
+from estimlab.model.laws import Logistic, NoiseLaw
 from estimlab.model.network import StochasticNetwork
-from estimlab.model.units import BinaryUnits, Logistic, NoiseLaw
+from estimlab.model.units import BinaryUnits
 from estimlab.training.data.batches import flip_and_crop
 from estimlab.training.noise import row_keys
 from estimlab.training.recipes.base import Recipe

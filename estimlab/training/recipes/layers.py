@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from estimlab.model.chain import Chain
-from estimlab.model.units import BinaryUnits, NoiseLaw
+from estimlab.model.laws import NoiseLaw
+from estimlab.model.units import BinaryUnits
 
 
 def scaled_linear(inputs: int, outputs: int, gain: float = 1.0) -> nn.Linear:

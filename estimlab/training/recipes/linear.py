@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from estimlab.model.laws import Logistic, NoiseLaw
 from estimlab.model.network import StochasticNetwork
-from estimlab.model.units import Logistic, NoiseLaw
 from estimlab.training.recipes.base import Recipe
 from estimlab.training.recipes.layers import linear_chain
 

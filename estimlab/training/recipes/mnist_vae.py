@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from estimlab.errors import EstimlabError
+from estimlab.model.laws import Logistic
 from estimlab.model.network import Site, StochasticNetwork
 from estimlab.model.objectives import Objective
-from estimlab.model.units import BinaryUnits, Logistic
+from estimlab.model.units import BinaryUnits
 from estimlab.training.noise import EVALUATION, row_keys
 from estimlab.training.recipes.base import Recipe
 from estimlab.training.recipes.layers import scaled_linear

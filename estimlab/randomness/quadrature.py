@@ -1,13 +1,7 @@
-"""Noise as an argument: one face for random streams, for quadrature over the noise, and for enumerated states.
-
-An estimator asks ``noise.uniform(site, channel, probability)`` and gets uniforms strictly inside (0, 1). Channel 0
-always decides the state, so that all estimators visit the same states for the same draw. Asking twice for one
-(site, channel) is an error: the second answer could be neither fresh nor equal.
-"""
+"""Quadrature over the noise: rules on (0, 1), their products over all uniforms of a draw, and noise at one node."""
 
 from __future__ import annotations
 
-import abc
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,147 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from estimlab.arguments import described
 from estimlab.errors import EstimlabError
-
-Key = tuple[int, int]
-MEASUREMENT_STREAM, REFERENCE_STREAM = 0, 1
-
-
-class Noise(abc.ABC):
-    """What an estimator draws from. ``weight`` multiplies the draw where the source is a quadrature rule."""
-
-    def __init__(self) -> None:
-        self._asked: set[Key] = set()
-        self.weight: Tensor | float = 1.0
-
-    def uniform(
-        self,
-        site: int,
-        channel: int,
-        probability: Float[Tensor, "*shape"],
-        cuts: Sequence[Float[Tensor, "*shape"]] | None = None,
-        degree: float = 0,
-    ) -> Float[Tensor, "*shape"]:
-        """Uniforms strictly inside (0, 1), of the shape, dtype and device of ``probability``.
-
-        Args:
-            site: number of the site.
-            channel: 0 for the uniforms that decide the state, any other number for further noise.
-            probability: P(high) of each unit.
-            cuts: where a draw jumps as a function of the uniform: ``[probability]`` by default, ``[]`` for nowhere.
-            degree: degree of a draw as a polynomial in the uniform between two cuts: 0 where it is constant, infinity
-                where it is smooth and not a polynomial, NaN where nothing is known, which rules quadrature out.
-        """
-        if (site, channel) in self._asked:
-            raise EstimlabError(
-                f"The noise of site {site}, channel {channel} was asked for twice in one draw. "
-                "Keep the first answer, or ask for another channel."
-            )
-        self._asked.add((site, channel))
-        return self._uniform((site, channel), probability.detach(), [probability] if cuts is None else cuts, degree)
-
-    @abc.abstractmethod
-    def _uniform(self, key: Key, probability: Tensor, cuts: Sequence[Tensor], degree: float) -> Tensor: ...
-
-
-class TorchNoise(Noise):
-    """Fresh uniforms from torch's generator of the tensor's device: what training uses."""
-
-    def __init__(self, generator: torch.Generator | None = None):
-        super().__init__()
-        self.generator = generator
-
-    def _uniform(self, key: Key, probability: Tensor, cuts: Sequence[Tensor], degree: float) -> Tensor:
-        return open_uniform(probability, self.generator)
-
-
-def open_uniform(like: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Uniforms strictly inside (0, 1); ``torch.rand`` alone returns exact zeros in float32."""
-    u = torch.rand(like.shape, dtype=like.dtype, device=like.device, generator=generator)
-    return into_open_interval(u)
-
-
-def into_open_interval(u: Tensor, in_place: bool = False) -> Tensor:
-    """Move 0 and 1, which rounding can produce, to their neighbours inside."""
-    eps = torch.finfo(u.dtype).eps
-    return torch.clamp(u, eps / 4, 1 - eps / 2, out=u if in_place else None)
-
-
-@dataclass(frozen=True)
-class Request:
-    """What an estimator asked for: shape of the uniforms, number of cuts, degree between them."""
-
-    shape: tuple[int, ...]
-    cuts: int
-    degree: float
-
-
-class RecordingNoise(Noise):
-    """Answers 1/2 everywhere and records what was asked: the plan of one draw."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.requests: dict[Key, Request] = {}
-
-    def _uniform(self, key: Key, probability: Tensor, cuts: Sequence[Tensor], degree: float) -> Tensor:
-        self.requests[key] = Request(tuple(probability.shape), len(cuts), degree)
-        return torch.full_like(probability, 0.5)
-
-
-class TableNoise(Noise):
-    """Uniforms given beforehand, one tensor per (site, channel)."""
-
-    def __init__(self, tables: Mapping[Key, Tensor]):
-        super().__init__()
-        self.tables = tables
-
-    def _uniform(self, key: Key, probability: Tensor, cuts: Sequence[Tensor], degree: float) -> Tensor:
-        if key not in self.tables:
-            raise EstimlabError(
-                f"The estimator asked for the noise of site {key[0]}, channel {key[1]}, which it did not ask for in "
-                "its first draw. What is asked must not depend on the draw."
-            )
-        return self.tables[key].to(probability)
-
-
-@dataclass(frozen=True)
-class RandomStream:
-    """Random uniforms that are a function of (seed, stream, site, channel, number of the draw) and nothing else.
-
-    A counter-based generator (Philox, Salmon et al. 2011) is keyed through ``numpy.random.SeedSequence``; draw i of m
-    uniforms occupies positions i*m to (i+1)*m, so more draws extend a run and never change it, and any block of draws
-    can be computed alone.
-
-    Attributes:
-        seed: any non-negative integer.
-        stream: ``MEASUREMENT_STREAM`` or ``REFERENCE_STREAM``: a reference shares no noise with a measurement.
-    """
-
-    seed: int
-    stream: int = MEASUREMENT_STREAM
-
-    def __post_init__(self) -> None:
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise EstimlabError(f"seed={described(self.seed)}: a seed is a non-negative integer, for example seed=0.")
-
-    def tables(self, requests: Mapping[Key, Request], start: int, stop: int, like: Tensor) -> dict[Key, Tensor]:
-        """Uniforms of draws ``start .. stop - 1`` (start divisible by four), of shape (draws, \\*shape) per request."""
-        return {key: self._table(key, request.shape, start, stop, like) for key, request in requests.items()}
-
-    def noise(self, requests: Mapping[Key, Request], draw: int, like: Tensor) -> TableNoise:
-        """The noise of one draw."""
-        start = draw - draw % 4
-        tables = self.tables(requests, start, start + 4, like)
-        return TableNoise({key: table[draw - start] for key, table in tables.items()})
-
-    def _table(self, key: Key, shape: tuple[int, ...], start: int, stop: int, like: Tensor) -> Tensor:
-        # Philox makes four numbers per step of its counter: blocks must begin at a multiple of four
-        assert start % 4 == 0
-        generator = np.random.Philox(np.random.SeedSequence(self.seed, spawn_key=(self.stream, *key)))
-        generator.advance(start * math.prod(shape) // 4)
-        u = np.random.Generator(generator).random((stop - start, *shape))
-        return into_open_interval(torch.from_numpy(u).to(dtype=like.dtype, device=like.device), in_place=True)
+from estimlab.randomness.noise import Key, Noise, Request
 
 
 @dataclass(frozen=True, eq=False)

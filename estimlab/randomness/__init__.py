@@ -1,0 +1,1 @@
+"""Noise as an argument: its face, random streams, and quadrature."""
