@@ -10,9 +10,9 @@ import torch
 import estimlab as el
 from benchmarks.networks import chain
 from benchmarks.timing import Row, compare, peak_memory, row, seconds
-from estimlab.measurement.draws import gradients, record
+from estimlab.draws import RunningMoments
+from estimlab.measurement.mapped import gradients, record
 from estimlab.measurement.sampled.chunks import from_draws
-from estimlab.model.functional import RunningMoments
 from estimlab.randomness.noise import TableNoise
 from estimlab.randomness.streams import RandomStream
 

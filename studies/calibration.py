@@ -17,8 +17,8 @@ from estimlab.cells.makers import Bits
 from estimlab.cells.simulation import GROUPS, Light, Relaxed, Runs, Toy, simulate
 from estimlab.checks.gates import FAMILY_ERROR, gate, holm
 from estimlab.estimators.base import Estimator
-from estimlab.measurement.draws import gradients, record
 from estimlab.measurement.intervals.bias import squared_bias_interval, squared_bias_p_value
+from estimlab.measurement.mapped import gradients, record
 from estimlab.measurement.statistics import cosine, jackknife_errors, mse, squared_bias, variance
 from estimlab.randomness.noise import TableNoise
 from estimlab.randomness.streams import RandomStream

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 import estimlab as el
 from estimlab.cells import MedianMoments, ProblemMaker, build
 from estimlab.cells.makers import CosineChain
-from estimlab.measurement.draws import gradients
 from estimlab.measurement.exact.attribution import attribute_bias
+from estimlab.measurement.mapped import gradients
 from estimlab.randomness.noise import Key, Noise, Request, into_open_interval
 from estimlab.randomness.streams import RandomStream
 from estimlab.results.columns import Column

@@ -18,12 +18,12 @@ from torch.func import functional_call, grad, vmap
 import estimlab as el
 from estimlab.cells.makers import CosineChain
 from estimlab.estimators.base import Estimator, HardForward
-from estimlab.measurement.draws import record
 from estimlab.measurement.exact.moments import exact_moments
 from estimlab.measurement.intervals.ratios import kendall
 from estimlab.measurement.labels import estimator_columns
+from estimlab.measurement.mapped import record
 from estimlab.measurement.measurement import Measurement
-from estimlab.problems.build_v1 import initialise
+from estimlab.problems.toys import initialise
 from estimlab.randomness.noise import TableNoise
 from estimlab.randomness.streams import RandomStream
 from estimlab.results.columns import Column

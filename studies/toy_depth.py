@@ -21,8 +21,8 @@ from statements.toy_depth import ANSWER
 import estimlab as el
 from estimlab.cells import ExactMoments, MeasurementCell, MonteCarloMoments, ProblemMaker, build
 from estimlab.cells.makers import CosineChain
-from estimlab.measurement.draws import gradients, record
 from estimlab.measurement.labels import estimator_columns
+from estimlab.measurement.mapped import gradients, record
 from estimlab.randomness.noise import TableNoise
 from estimlab.randomness.streams import RandomStream
 from estimlab.results.columns import Column

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 from torch import Tensor, nn
 
 import estimlab as el
-from estimlab.measurement.draws import record
+from estimlab.measurement.mapped import record
 from estimlab.randomness.quadrature import QuadratureGrid
 from estimlab.results.study import load_study
 

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "estimlab"
 BASIC = {"errors", "progress", "arguments", "declared"}
-MODEL = BASIC | {"model", "randomness"}
+MODEL = BASIC | {"model", "randomness", "draws"}
 MEASURED = MODEL | {"references", "estimators", "measurement"}
 ALLOWED = {
     "errors": set(),
@@ -19,6 +19,7 @@ ALLOWED = {
     "progress": set(),
     "model": BASIC,
     "randomness": BASIC,
+    "draws": BASIC,
     "references": MODEL,
     "estimators": MODEL,
     "problems": MODEL | {"references"},

@@ -19,9 +19,8 @@ from estimlab.model.laws import Logistic, NoiseLaw
 from estimlab.model.objectives import LogisticLoss, Objective
 from estimlab.model.problem import Problem
 from estimlab.model.units import BinaryUnits
-from estimlab.problems.build_v1 import initialise
 from estimlab.problems.descent import exact_descent
-from estimlab.problems.recipes_v1 import toy_points
+from estimlab.problems.toys import initialise, toy_points
 from estimlab.references.base import Gradient
 from estimlab.references.layerwise import LayerwiseEnumeration
 

@@ -9,10 +9,10 @@ from functools import partial
 from typing import Literal
 
 from estimlab.checks.claims import contract, expectation, faults, identities, moments, null_extension, precision
-from estimlab.checks.draws import crash
 from estimlab.checks.given import chosen_claims, expectations, instance, one_of, require_seed
 from estimlab.checks.remedies import with_remedy
 from estimlab.checks.report import CheckFailedWarning, CheckReport, Refuted, Row, Undecided, Unused
+from estimlab.checks.single_draws import crash
 from estimlab.checks.torch_state import kept
 from estimlab.declared import checked
 from estimlab.errors import EstimlabError

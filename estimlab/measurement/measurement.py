@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from estimlab.arguments import Named, choice
+from estimlab.draws import in_rows, merged
 from estimlab.estimators.base import Cost, Estimator
 from estimlab.measurement.intervals.bias import LARGEST_SHARE, largest_share
 from estimlab.measurement.intervals.direction import bias_intervals
@@ -25,7 +26,6 @@ from estimlab.measurement.statistics import (
     squared_bias,
     variance,
 )
-from estimlab.model.functional import in_rows, merged
 from estimlab.model.problem import Problem
 from estimlab.references.base import Gradient
 

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from estimlab.arguments import count, number, refusal
 from estimlab.declared import checked
+from estimlab.draws import merged
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator
 from estimlab.measurement import arguments
-from estimlab.measurement.draws import elements_per_draw, gradients, record
+from estimlab.measurement.mapped import elements_per_draw, gradients, record
 from estimlab.measurement.measurement import Measurement
-from estimlab.model.functional import merged
 from estimlab.model.problem import Problem
 from estimlab.progress import track
 from estimlab.randomness.quadrature import QuadratureGrid, Rule, tanh_sinh

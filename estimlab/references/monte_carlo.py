@@ -12,9 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from estimlab.declared import checked
+from estimlab.draws import RunningMoments, per_draw_gradients
 from estimlab.errors import EstimlabError
 from estimlab.model.fingerprint import Fingerprint
-from estimlab.model.functional import RunningMoments, per_draw_gradients
 from estimlab.model.laws import NoiseLaw
 from estimlab.model.problem import Problem
 from estimlab.progress import track

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import estimlab as el
-from estimlab.measurement.draws import gradients, record
+from estimlab.measurement.mapped import gradients, record
 from estimlab.randomness.noise import TableNoise
 from estimlab.randomness.quadrature import QuadratureGrid
 

@@ -7,7 +7,7 @@ from estimators_draws import NAME, ROUNDING, one_layer
 
 import estimlab as el
 from estimlab.estimators.average import CLAIMS
-from estimlab.measurement.draws import gradients, record
+from estimlab.measurement.mapped import gradients, record
 from estimlab.randomness.noise import TableNoise
 from estimlab.randomness.streams import RandomStream
 

@@ -16,7 +16,7 @@ from estimlab.errors import EstimlabError
 from estimlab.estimators.base import ActivationEstimator
 from estimlab.estimators.iw_st import ConstantWeight, PowerWeight
 from estimlab.measurement.counting import count_passes
-from estimlab.measurement.draws import gradients, record
+from estimlab.measurement.mapped import gradients, record
 from estimlab.randomness.noise import TableNoise, TorchNoise
 from estimlab.randomness.streams import RandomStream
 

@@ -10,7 +10,7 @@ import torch
 
 import estimlab as el
 from estimlab.estimators.arms import next_is_rare
-from estimlab.measurement.draws import record
+from estimlab.measurement.mapped import record
 from estimlab.randomness.noise import TableNoise
 from estimlab.randomness.streams import RandomStream
 

@@ -12,7 +12,7 @@ import torch
 
 import estimlab as el
 from estimlab.errors import EstimlabError
-from estimlab.measurement.draws import record
+from estimlab.measurement.mapped import record
 from estimlab.randomness.noise import RecordingNoise, Request, TableNoise, TorchNoise, into_open_interval, open_uniform
 from estimlab.randomness.quadrature import (
     QuadratureGrid,

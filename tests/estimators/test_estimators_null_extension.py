@@ -6,7 +6,7 @@ import torch
 
 import estimlab as el
 import estimlab.estimators
-from estimlab.measurement.draws import gradients, record
+from estimlab.measurement.mapped import gradients, record
 from estimlab.randomness.noise import TableNoise
 from estimlab.randomness.streams import RandomStream
 

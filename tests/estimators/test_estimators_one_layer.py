@@ -12,7 +12,7 @@ from torch import Tensor
 import estimlab as el
 import estimlab.estimators
 from estimlab.estimators.iw_st import ConstantWeight, PowerWeight
-from estimlab.measurement.draws import record
+from estimlab.measurement.mapped import record
 from estimlab.randomness.quadrature import QuadratureGrid
 
 CATALOGUE = [cls() for cls in estimlab.estimators.catalogue()]

@@ -9,7 +9,7 @@ from torch import nn
 
 import estimlab as el
 from estimlab.errors import EstimlabError
-from estimlab.measurement.draws import gradients, record
+from estimlab.measurement.mapped import gradients, record
 from estimlab.randomness.noise import TableNoise
 from estimlab.randomness.streams import RandomStream
 

@@ -9,7 +9,7 @@ from torch import nn
 
 import estimlab as el
 from estimlab.errors import EstimlabError
-from estimlab.measurement.draws import record
+from estimlab.measurement.mapped import record
 from estimlab.measurement.sampled.family import Family, shares_states
 
 FAMILY = (el.StraightThrough(), el.ZGR(), el.ReinMax(), el.DARN(), el.IWST(), el.GumbelRao(samples=3))

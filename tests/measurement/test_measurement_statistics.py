@@ -11,7 +11,7 @@ import torch
 
 import estimlab as el
 from estimlab.errors import EstimlabError
-from estimlab.measurement.draws import gradients, record
+from estimlab.measurement.mapped import gradients, record
 from estimlab.measurement.measurement import Groups
 from estimlab.measurement.sampled import sampler
 from estimlab.measurement.statistics import Moments, jackknife, squared_bias

@@ -17,7 +17,7 @@ from estimlab.model.fingerprint import Fingerprint, identity
 TYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 ENTRIES = {
     "measure": lambda problem, truth: el.measure(problem, el.ZGR(), truth, draws=512),
-    "measure_many": lambda problem, truth: el.measurement.monte_carlo.measure_many(problem, [el.ZGR()], truth, 512),
+    "measure_many": lambda problem, truth: el.measure_many(problem, [el.ZGR()], truth, 512),
     "exact_moments": lambda problem, truth: el.exact_moments(problem, el.ZGR(), truth),
     "quadrature_moments": lambda problem, truth: el.quadrature_moments(problem, el.ZGR(), truth),
 }

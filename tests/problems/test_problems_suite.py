@@ -12,7 +12,7 @@ import torch
 
 import estimlab as el
 from estimlab.errors import EstimlabError
-from estimlab.problems import build_v1, recipes_v1
+from estimlab.problems.freezing import recipes_v1, v1
 from estimlab.problems.storage import content_hash, write_arrays
 from estimlab.problems.suite import Suite, published
 
@@ -256,7 +256,7 @@ def test_cite_gives_name_version_and_hash():
 @pytest.mark.slow
 def test_a_problem_is_built_again():
     """To 1e-9, not to the byte: other machines and libraries round differently."""
-    entry, arrays = build_v1.build("toy-early")
+    entry, arrays = v1.build("toy-early")
     with np.load(FOLDER / "toy-early.npz") as stored:
         assert set(arrays) == set(stored.files)
         for name, array in arrays.items():
@@ -266,7 +266,7 @@ def test_a_problem_is_built_again():
 
 def test_recipes_are_those_of_the_manifest():
     for name, entry in published()[0].manifest["problems"].items():
-        content = build_v1.content_of(name, recipes_v1.RECIPES[name])
+        content = v1.content_of(name, recipes_v1.RECIPES[name])
         assert json.loads(json.dumps(content)) == entry["content"]
 
 
@@ -279,4 +279,4 @@ def test_files_are_byte_deterministic(tmp_path):
 
 def test_a_published_suite_is_not_overwritten(copied):
     with pytest.raises(EstimlabError, match="never changed"):
-        build_v1.build_suite(copied.folder)
+        v1.build_suite(copied.folder)

@@ -20,7 +20,7 @@ from references_toys import (
 from scipy import stats
 
 import estimlab as el
-from estimlab.model.functional import per_draw_gradients
+from estimlab.draws import per_draw_gradients
 from estimlab.randomness.streams import RandomStream
 from estimlab.references.monte_carlo import FlippedFutures
 

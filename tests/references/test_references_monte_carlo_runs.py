@@ -9,9 +9,9 @@ from references_toys import agrees, scores, truth_of
 from torch import nn
 
 import estimlab as el
+from estimlab.draws import per_draw_gradients
 from estimlab.errors import EstimlabError
-from estimlab.measurement.draws import record
-from estimlab.model.functional import per_draw_gradients
+from estimlab.measurement.mapped import record
 from estimlab.randomness.streams import MEASUREMENT_STREAM, RandomStream
 from estimlab.references import monte_carlo
 

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 import estimlab as el
-from estimlab.measurement.draws import gradients, record
 from estimlab.measurement.exact.layers import ChainLayers
+from estimlab.measurement.mapped import gradients, record
 from estimlab.randomness.noise import TableNoise
 from estimlab.randomness.streams import RandomStream
 from estimlab.results.study import load_study

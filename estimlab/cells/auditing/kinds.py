@@ -14,8 +14,8 @@ from estimlab.adapters.losses import SurrogateLoss, from_gradient
 from estimlab.cells.auditing.base import EXACT_TOLERANCE, Claim
 from estimlab.cells.makers import Bits
 from estimlab.estimators.base import Estimator
-from estimlab.measurement.draws import record
 from estimlab.measurement.exact.moments import exact_moments
+from estimlab.measurement.mapped import record
 from estimlab.measurement.measurement import Measurement
 from estimlab.measurement.quadrature import quadrature_moments
 from estimlab.measurement.sampled.monte_carlo import measure

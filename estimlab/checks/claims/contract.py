@@ -16,12 +16,12 @@ from torch import Tensor
 
 import estimlab.estimators
 from estimlab.checks.claims.identities import extension, prepared, tolerant
-from estimlab.checks.draws import SHOW_DRAW, equal, mapped, tables_of
 from estimlab.checks.problems.cases import deep, saturated
 from estimlab.checks.problems.causes import first_failure
 from estimlab.checks.problems.covering import COVERING
 from estimlab.checks.problems.settings import Setting
 from estimlab.checks.report import Refuted, Undecided, Unused
+from estimlab.checks.single_draws import SHOW_DRAW, equal, mapped, tables_of
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator
 from estimlab.measurement.counting import count_passes

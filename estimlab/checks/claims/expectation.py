@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from estimlab.checks.comparisons import TOLERANCE, Blocks, Comparison, compare, compared, describe
-from estimlab.checks.draws import Blocks as Gradients
-from estimlab.checks.draws import close, mapped, tables_of
 from estimlab.checks.integrals.means import decomposed_mean, quick_mean, reached
 from estimlab.checks.problems.causes import blame
 from estimlab.checks.problems.covering import COVERING
 from estimlab.checks.problems.settings import PLAIN, Setting
 from estimlab.checks.report import Refuted, Undecided
 from estimlab.checks.sampling import by_sampling
+from estimlab.checks.single_draws import Blocks as Gradients
+from estimlab.checks.single_draws import close, mapped, tables_of
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator, HardForward
 from estimlab.model.laws import NoiseLaw

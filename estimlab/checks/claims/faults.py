@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from estimlab.checks.claims.identities import prepared, tolerant
-from estimlab.checks.draws import SHOW_DRAW, close, crash, draw, equal, mapped, noise_of, tables_of
 from estimlab.checks.problems.cases import deep
 from estimlab.checks.problems.causes import Blame, first_failure
 from estimlab.checks.problems.covering import COVERING
 from estimlab.checks.problems.settings import Setting
 from estimlab.checks.report import Cause, Refuted
+from estimlab.checks.single_draws import SHOW_DRAW, close, crash, draw, equal, mapped, noise_of, tables_of
 from estimlab.checks.torch_state import generators, kept, settings_of_torch
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator

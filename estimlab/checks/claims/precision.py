@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from estimlab.checks.claims.identities import COUNT, prepared, rows, tolerant
-from estimlab.checks.draws import SHOW_DRAW, mapped, noise_of, tables_of
 from estimlab.checks.problems.causes import first_failure
 from estimlab.checks.problems.covering import COVERING
 from estimlab.checks.problems.settings import Setting
 from estimlab.checks.report import Refuted
+from estimlab.checks.single_draws import SHOW_DRAW, mapped, noise_of, tables_of
 from estimlab.estimators.base import Estimator
 from estimlab.model.problem import Problem
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from estimlab.estimators.base import Estimator
-from estimlab.measurement.draws import elements_per_draw, gradients, record
+from estimlab.measurement.mapped import elements_per_draw, gradients, record
 from estimlab.model.problem import Problem
 from estimlab.randomness.noise import Key, Request
 from estimlab.randomness.quadrature import QuadratureGrid, QuadratureNoise, Rule

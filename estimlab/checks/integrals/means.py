@@ -11,7 +11,7 @@ from torch import Tensor
 from estimlab.checks.integrals.decomposition import anchored_mean
 from estimlab.checks.integrals.factors import factor_moments
 from estimlab.estimators.base import Estimator
-from estimlab.measurement.draws import record
+from estimlab.measurement.mapped import record
 from estimlab.measurement.measurement import Measurement
 from estimlab.measurement.quadrature import quadrature_moments
 from estimlab.model.chain import Chain

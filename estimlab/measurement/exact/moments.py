@@ -11,13 +11,13 @@ from torch import Tensor
 
 from estimlab.arguments import flag, number
 from estimlab.declared import checked
+from estimlab.draws import in_rows
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator, HardForward
 from estimlab.measurement import arguments
 from estimlab.measurement.exact.covariance import LayerFactors, loses_digits, summed_variance
 from estimlab.measurement.exact.layers import ChainLayers
 from estimlab.measurement.measurement import Measurement
-from estimlab.model.functional import in_rows
 from estimlab.model.problem import Problem
 from estimlab.references.base import Gradient, Reference
 from estimlab.references.layerwise import require_chain

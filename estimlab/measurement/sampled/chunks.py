@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from estimlab.draws import in_rows
 from estimlab.measurement.sampled.rows import LinearMap
-from estimlab.model.functional import in_rows
 
 Layers = Mapping[str, Sequence[str]]
 
@@ -51,7 +51,7 @@ def from_draws(
     return ChunkMoments(len(next(iter(double.values()))), mean, square, per_draw)
 
 
-def per_draw_gradients(maps: Sequence[LinearMap], deltas: Sequence[Tensor]) -> dict[str, Float[Tensor, "draws ..."]]:
+def gradients_of_rows(maps: Sequence[LinearMap], deltas: Sequence[Tensor]) -> dict[str, Float[Tensor, "draws ..."]]:
     """The gradient of every draw from the rows: the mean over its examples of ``delta x'``."""
     result: dict[str, Tensor] = {}
     for one, delta in zip(maps, deltas, strict=True):

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator
-from estimlab.measurement.draws import elements_per_draw, gradients, record
-from estimlab.measurement.sampled.chunks import ChunkMoments, from_draws, from_rows, per_draw_gradients
+from estimlab.measurement.mapped import elements_per_draw, gradients, record
+from estimlab.measurement.sampled.chunks import ChunkMoments, from_draws, from_rows, gradients_of_rows
 from estimlab.measurement.sampled.family import shares_states
 from estimlab.measurement.sampled.rows import capture, serves
 from estimlab.model.problem import Problem
@@ -90,7 +90,7 @@ class Sampler:
         maps, deltas = captured
         if self.problem.batch > 1:
             each = zip(family, deltas, strict=True)
-            return {number: self._moments(number, per_draw_gradients(maps, delta), start) for number, delta in each}
+            return {number: self._moments(number, gradients_of_rows(maps, delta), start) for number, delta in each}
         moments = from_rows(maps, deltas, self.truth, self.problem.network.layers())
         for number, one in zip(family, moments, strict=True):
             self._check(self.estimators[number], one.mean, start)
@@ -119,7 +119,7 @@ class Sampler:
             captured = None  # other people's code need not take further examples
         if captured is None:
             return False
-        folded = per_draw_gradients(captured[0], captured[1][0])
+        folded = gradients_of_rows(captured[0], captured[1][0])
         tolerance = 100 * torch.finfo(self.problem.dtype).eps
         return all(
             torch.allclose(folded[name], block, rtol=tolerance, atol=tolerance * float(block.abs().max()))

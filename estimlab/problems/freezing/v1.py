@@ -1,4 +1,4 @@
-"""The script that made v1: ``python -m estimlab.problems.build_v1 DEST``. Needs scikit-learn (``estimlab[data]``).
+"""The script that made v1: ``python -m estimlab.problems.freezing.v1 DEST``. Needs scikit-learn (``estimlab[data]``).
 
 Every network starts from U(-1, 1), each pre-activation shifted and scaled to mean 0 and variance 1 over the data and
 sampled states, and is trained by Adam along the exact gradient. Another machine or library rounds differently: its
@@ -14,28 +14,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from estimlab.errors import EstimlabError
-from estimlab.model.chain import Chain
 from estimlab.model.problem import Problem
 from estimlab.problems.architecture import build_network, build_objective
 from estimlab.problems.descent import exact_descent
-from estimlab.problems.recipes_v1 import LEARNING_RATE, RECIPES, Recipe
+from estimlab.problems.freezing.recipes_v1 import LEARNING_RATE, RECIPES, Recipe
 from estimlab.problems.storage import MANIFEST, Arrays, content_hash, write_arrays, write_manifest
+from estimlab.problems.toys import initialise
 from estimlab.references.base import Gradient
 from estimlab.references.layerwise import LayerwiseEnumeration
 from estimlab.references.paths import PathEnumeration
 
 VERSION = "v1"
 MAX_UNITS = 16  # of a problem whose truth is confirmed by enumeration of all paths
-REPEATS = 32  # sampled states per example in the normalisation
 
 
 def main() -> None:
     """Build the suite into the folder named on the command line."""
     if len(sys.argv) != 2:
-        raise SystemExit("usage: python -m estimlab.problems.build_v1 DEST")
+        raise SystemExit("usage: python -m estimlab.problems.freezing.v1 DEST")
     torch.set_num_threads(1)  # the order of summation, and with it the last digits, depends on the number of threads
     build_suite(Path(sys.argv[1]))
 
@@ -101,31 +99,6 @@ def initial_problem(recipe: Recipe, content: dict[str, Any]) -> Problem:
     return Problem(network, build_objective(content["objective"]), inputs, targets)
 
 
-@torch.no_grad()
-def initialise(network: Chain, inputs: Tensor | None, rng: np.random.Generator) -> None:
-    """Parameters from U(-1, 1), then unit by unit normalised over the data and sampled states, layer after layer."""
-    for parameter in network.parameters():
-        parameter.copy_(_uniform(rng, parameter.shape))
-    states = None if inputs is None else inputs.repeat_interleave(REPEATS, 0)
-    for stage, units in zip(network.stages, network.units, strict=True):
-        if states is None:
-            return
-        _normalise(stage, states)
-        a = stage(states)
-        states = units.state(((_uniform(rng, a.shape) + 1) / 2 < units.law.cdf(a)).to(a.dtype))
-    assert states is not None
-    _normalise(network.head, states)
-
-
-def _normalise(stage: nn.Module, states: Tensor) -> None:
-    layer = next(module for module in stage.modules() if isinstance(module, nn.Linear | nn.Conv2d))
-    assert layer.bias is not None
-    a = stage(states).transpose(0, 1).flatten(1)
-    mean, std = a.mean(1), a.std(1)
-    layer.weight.div_(std.reshape(-1, *(1,) * (layer.weight.ndim - 1)))
-    layer.bias.sub_(mean).div_(std)
-
-
 def _keep(problem: Problem, per_class: int | None) -> Problem:
     """The problem on the first examples of each class; the network is the same."""
     if per_class is None:
@@ -186,10 +159,6 @@ def _summary(recipe: Recipe, problem: Problem, truth: Gradient, history: list[fl
     if recipe.kept is not None and recipe.data is not None:
         trained += f" of {len(recipe.data()[0])} examples with objective {history[-1]:.6f}"
     return trained + "."
-
-
-def _uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> Tensor:
-    return torch.tensor(2 * rng.random(tuple(shape)) - 1).reshape(shape)
 
 
 def _lists(value: Any) -> Any:

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from estimlab.problems.toys import toy_points
+
 Data = tuple[np.ndarray, np.ndarray]
 LEARNING_RATE = 0.02
 
@@ -48,22 +50,6 @@ class Recipe:
     stage: str = "fixed"
     kept: int | None = None
     source: dict[str, str] = field(default_factory=dict)
-
-
-def toy_points(seed: int, count: int) -> Data:
-    """Half of the points below a cosine: class +1 x ~ U(-pi/2, pi/2), y ~ U(0, 1); class -1 y ~ U(-1, cos x).
-
-    Class -1 takes the same law of x, and y ~ U(-1, 1) where y < cos x.
-    """
-    rng, half = np.random.default_rng(seed), count // 2
-    above = np.column_stack((_angles(rng, half), rng.random(half)))
-    proposed = np.column_stack((_angles(rng, 8 * half), 2 * rng.random(8 * half) - 1))
-    below = proposed[proposed[:, 1] < np.cos(proposed[:, 0])][:half]
-    return np.concatenate((above, below)), np.repeat(np.array([1, -1]), half)
-
-
-def _angles(rng: np.random.Generator, count: int) -> np.ndarray:
-    return np.pi * (rng.random(count) - 0.5)
 
 
 def clouds() -> Data:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from estimlab.checks.report import Refuted
 from estimlab.estimators.base import Estimator
-from estimlab.measurement.draws import gradients, record
+from estimlab.measurement.mapped import gradients, record
 from estimlab.model.problem import Problem
 from estimlab.randomness.noise import Noise, TableNoise, TorchNoise
 from estimlab.randomness.streams import RandomStream

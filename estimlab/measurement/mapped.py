@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from estimlab.draws import per_draw_gradients
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator
-from estimlab.model.functional import per_draw_gradients
 from estimlab.model.problem import Problem
 from estimlab.randomness.noise import Key, Noise, RecordingNoise, Request
 

@@ -1,0 +1,1 @@
+"""How the frozen suite was made; run by hand, once a version."""
