@@ -12,7 +12,7 @@ from torch import Tensor
 
 from estimlab.arguments import described
 from estimlab.errors import EstimlabError
-from estimlab.randomness.noise import Key, Request, into_open_interval
+from estimlab.randomness.noise import Key, Request, TableNoise, into_open_interval
 
 MEASUREMENT_STREAM, REFERENCE_STREAM = 0, 1
 

@@ -84,7 +84,7 @@ class Reference(Declared, abc.ABC):
     @classmethod
     def choices(cls) -> list[type]:
         """All that are public."""
-        for module in ("layers", "paths", "monte_carlo"):
+        for module in ("layerwise", "paths", "monte_carlo"):
             importlib.import_module(f"estimlab.references.{module}")
         return super().choices()
 
