@@ -15,9 +15,10 @@ from estimlab.measurement.measurement import Measurement
 from estimlab.measurement.sampled.monte_carlo import measure
 from estimlab.results.export import with_error
 from estimlab.results.files import require_writable
+from estimlab.results.places import figure_folder, known_table
 from estimlab.results.plotting import draw_figure
 from estimlab.results.provenance import command, environment
-from estimlab.results.study import Cell, find_study, table_path
+from estimlab.results.study import Cell, find_study
 from estimlab.results.table import read_provenance, read_table, table_frame, write_table
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def scoreboard(estimator: Estimator, out: str | Path = "scoreboard") -> list[Pat
         EstimlabError: the newcomer serves no problem of the suite or crashes, or the study's table is missing.
     """
     study = find_study("scoreboard")
-    catalogued = table_path(study, smoke=False)
+    catalogued = known_table(study, smoke=False)
     known = read_table(catalogued).astype(object)
     table = Path(out) / f"{estimator.name}.csv"
     require_writable(table, *(table.with_suffix(f".{ending}") for ending in ("json", "pdf", "png")))
@@ -114,7 +115,7 @@ def scoreboard(estimator: Estimator, out: str | Path = "scoreboard") -> list[Pat
     others = [{str(key): value for key, value in row.items()} for row in records if row["estimator"] != estimator.name]
     record = {**read_provenance(catalogued), **environment(), "command": command(), "newcomer": repr(estimator)}
     sidecar = write_table(table_frame([*others, *newcomers]), table, record)
-    drawn = draw_figure("scoreboard", table, out, study.parent.parent / "figures")
+    drawn = draw_figure("scoreboard", table, out, figure_folder(study))
     return [
         table,
         sidecar,

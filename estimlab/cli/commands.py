@@ -147,10 +147,11 @@ def _study_file(study: str) -> Path:
 
 def _figure_studies() -> list[Path]:
     """Files of this project's studies that have a figure."""
-    from estimlab.results.study import list_studies, study_folders
+    from estimlab.results.places import figure_folder, study_folders
+    from estimlab.results.study import list_studies
 
     here = study_folders()[:1]  # this project's; another one's figures are not drawn from afar
-    paths = [path for path in list_studies(here) if (path.parent.parent / "figures" / path.name).is_file()]
+    paths = [path for path in list_studies(here) if (figure_folder(path) / path.name).is_file()]
     if not paths:
         where = here[0] if here else Path.cwd() / "studies"
         raise EstimlabError(f"No study in {where} has a figure of its name in the folder figures beside it.")
@@ -160,13 +161,12 @@ def _figure_studies() -> list[Path]:
 def _draw(study: Path, smoke: bool) -> None:
     from estimlab.results.caption import write_caption
     from estimlab.results.files import require_writable
+    from estimlab.results.places import drawn_to, figure_folder, known_table
     from estimlab.results.plotting import draw_figure
-    from estimlab.results.study import table_path
 
-    folder, table = study.parent.parent / "figures", table_path(study, smoke)
-    out = folder / "out" / ("smoke" if smoke else "")
+    table, out = known_table(study, smoke), drawn_to(study, smoke)
     require_writable(*(out / f"{study.stem}.{ending}" for ending in ("pdf", "png", "md")))
-    written = draw_figure(study.stem, table, out, folder)
+    written = draw_figure(study.stem, table, out, figure_folder(study))
     for path in [*written, write_caption(table, out / f"{study.stem}.md")]:
         say(short(path))
 
@@ -183,10 +183,10 @@ def table(
     """Print a study's table for a paper: a column per statistic, standard errors as in 0.12(3)."""
     with _reported(debug):
         from estimlab.results.export import export_table
-        from estimlab.results.study import table_path
+        from estimlab.results.places import known_table
 
         names = [name.strip() for name in columns.split(",") if name.strip()]
-        typer.echo(export_table(table_path(_study_file(study), smoke), style, names, where or []), nl=False)
+        typer.echo(export_table(known_table(_study_file(study), smoke), style, names, where or []), nl=False)
 
 
 @app.command("list")

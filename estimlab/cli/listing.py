@@ -46,13 +46,14 @@ def _studies() -> Listing:
 
 
 def _study_line(path: Path) -> tuple[Any, ...]:
-    from estimlab.results.study import load_study, table_path
+    from estimlab.results.places import known_table
+    from estimlab.results.study import load_study
 
     try:
         study = load_study(path).study
     except EstimlabError as error:
         return path.stem, str(error), "", ""  # shown in its place: one broken file hides no other study
-    return path.stem, study.question, len(study.cells), "yes" if table_path(path, smoke=False).is_file() else "no"
+    return path.stem, study.question, len(study.cells), "yes" if known_table(path, smoke=False).is_file() else "no"
 
 
 def _problems() -> Listing:

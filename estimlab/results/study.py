@@ -15,6 +15,7 @@ from estimlab.declared import Declared
 from estimlab.errors import EstimlabError, closest
 from estimlab.results.columns import COLUMNS, FIELDS, STATISTICS, Column
 from estimlab.results.identity import content_key, require_names
+from estimlab.results.places import store_path, study_folders, table_path
 from estimlab.results.statements import Statement, Tables, Worded, tables_of, worded
 
 _SOURCE = "__estimlab_source__"  # attribute of an executed study: its file and the time of its last change
@@ -100,7 +101,7 @@ def _check_cells(name: str, cells: Any) -> None:
 
 @dataclass(frozen=True)
 class LoadedStudy:
-    """A study and the file it comes from. Its table and its store lie beside that file."""
+    """A study and the file it comes from."""
 
     name: str
     study: Study
@@ -121,12 +122,7 @@ class LoadedStudy:
 
     def store_path(self, smoke: bool) -> Path:
         """Where finished cells are kept."""
-        return self.path.parent / ".store" / f"{self.name}{'.smoke' if smoke else ''}.sqlite"
-
-
-def table_path(study: Path, smoke: bool) -> Path:
-    """Where the table of the study in a file is written: ``tables/NAME.csv``, or ``tables/smoke/NAME.csv``."""
-    return study.parent / "tables" / ("smoke" if smoke else "") / f"{study.stem}.csv"
+        return store_path(self.path, smoke)
 
 
 def module_name(path: Path) -> str:
@@ -167,8 +163,7 @@ def find_study(name_or_path: str | Path, folder: str | Path | None = None) -> Pa
     if not available:
         raise EstimlabError(
             f"There is no study {text!r}: studies lie in the folder 'studies' of the working directory, and here is "
-            "none. Work in a checkout of estimlab's repository for those that come with it, or give the path of a .py "
-            "file that defines STUDY."
+            "none. Give the path of a .py file that defines STUDY."
         )
     raise EstimlabError(
         f"There is no study {text!r}.{closest(Path(text).stem, available)} "
@@ -184,12 +179,6 @@ def list_studies(folders: Iterable[Path] | None = None) -> list[Path]:
         for path in sorted(place.glob("[!_]*.py")):
             found.setdefault(path.stem, path)
     return [found[name] for name in sorted(found)]
-
-
-def study_folders() -> tuple[Path, ...]:
-    """``studies`` of the working directory, then ``studies`` of the repository that this package lies in."""
-    candidates = (Path.cwd() / "studies", Path(__file__).resolve().parents[2] / "studies")
-    return tuple(dict.fromkeys(place for place in candidates if place.is_dir()))
 
 
 def import_study(path: Path) -> ModuleType:

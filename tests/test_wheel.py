@@ -1,0 +1,42 @@
+"""The wheel in an empty folder: studies with their tables and figures come with it, outputs go to that folder."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = {
+    "run quickstart --smoke": "studies/tables/smoke/quickstart.csv",
+    "figure quickstart --smoke": "figures/out/smoke/quickstart.pdf",
+    "figure depth": "figures/out/depth.pdf",
+    "table quickstart --where layer=0": "| stage |",
+    "list studies": "quickstart",
+    "check zgr --claims value": "holds: 1 of 1 claim",
+}
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A folder with the wheel's files."""
+    wheels, site = tmp_path_factory.mktemp("wheels"), tmp_path_factory.mktemp("site")
+    pip = [sys.executable, "-m", "pip", "--quiet"]
+    built = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels, ROOT]
+    subprocess.run(built, check=True)
+    subprocess.run([*pip, "install", "--no-deps", "--no-index", "--target", site, *wheels.iterdir()], check=True)
+    return site
+
+
+@pytest.mark.slow
+def test_the_wheel_serves_an_empty_folder(installed, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(installed), "COLUMNS": "200"}
+    for command, expected in COMMANDS.items():
+        whole = [sys.executable, "-m", "estimlab.cli", *command.split()]
+        done = subprocess.run(whole, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert expected in done.stdout, done.stdout
+    assert (tmp_path / "studies/tables/smoke/quickstart.csv").is_file()
+    assert not list((installed / "estimlab" / "shipped").rglob(".store"))
+    assert (installed / "estimlab" / "py.typed").is_file()
