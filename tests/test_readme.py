@@ -48,6 +48,7 @@ def test_an_own_estimator_takes_less_than_25_lines():
     assert len([line for line in OWN.splitlines() if line.strip()]) < 25
 
 
+@pytest.mark.slow
 def test_an_own_estimator_is_checked(own_file):
     done = run_cli("check", "softened.py:Softened", cwd=own_file)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -79,6 +80,7 @@ def doubled(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_mistake_is_found_as_printed(doubled):
     done = run_cli("check", "doubled.py:Doubled", cwd=doubled)
     assert done.returncode == 1, done.stderr

@@ -131,8 +131,9 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 def command() -> str:
     """What was typed, without the folder in which the program is installed."""
-    program = Path(sys.argv[0]).name
-    return shlex.join(["estimlab" if program == "cli.py" else program, *sys.argv[1:]])
+    program = Path(sys.argv[0])
+    by_module = program.parts[-2:] == ("cli", "__main__.py")
+    return shlex.join(["estimlab" if by_module else program.name, *sys.argv[1:]])
 
 
 def _processor() -> str:

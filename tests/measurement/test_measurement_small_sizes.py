@@ -11,6 +11,7 @@ from torch import nn
 
 import estimlab as el
 from estimlab.errors import EstimlabError
+from estimlab.randomness.noise import TableNoise
 
 
 class Scaled(nn.Linear):
@@ -114,7 +115,7 @@ def by_paths(problem: el.Problem, estimator: el.Estimator) -> tuple[torch.Tensor
         chances = torch.where(bits[1:] == 1, q, 1 - q)
         uniforms = {(0, 0): torch.where(bits[:1] == 1, p / 2, (1 + p) / 2)}
         uniforms[1, 0] = torch.where(bits[1:] == 1, q / 2, (1 + q) / 2)[:, None]
-        draw = networks.flat(networks.draw_of(problem, estimator, el.randomness.TableNoise(uniforms)))
+        draw = networks.flat(networks.draw_of(problem, estimator, TableNoise(uniforms)))
         moments.append((weight * chances.prod(), draw))
     total = sum(w * g for w, g in moments)
     square = sum(w * (g - total) ** 2 for w, g in moments)
@@ -161,6 +162,7 @@ class Boxed(Tied):
         return carry[0], state, carry[2] + 1
 
 
+@pytest.mark.slow
 def test_a_carry_that_cannot_be_forked_is_refused_in_words():
     problem = el.Problem(Boxed(), el.Quadratic(), networks.normal(1, 2, 1))
     truth = el.PathEnumeration().gradient(problem)

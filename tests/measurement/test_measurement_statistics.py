@@ -267,6 +267,7 @@ def spread_over_claim(statistics, name):
     return column(statistics, name, 0).var(ddof=1) / (column(statistics, name, 1) ** 2).mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALIBRATED)
 def test_standard_errors_are_the_spread_over_independent_runs(replicates, name):
     """Both are variances of about normal numbers: their ratio follows F(199, 200 x 63); ten ratios at 1e-3 together."""

@@ -176,6 +176,7 @@ def test_the_mean_is_the_gradient(name, enumerate_last, seed):
     assert not agrees(scores(gradient, {n: 4 / 3 * v for n, v in truth.value.items()}), tests)
 
 
+@pytest.mark.slow
 def test_z_scores_have_the_right_spread(seed):
     problem, seeds = networks.classification((2, 2, 2), batch=2, scale=0.6), 150
     truth = truth_of(problem).value

@@ -95,6 +95,7 @@ def test_errors(write_study: Write, cli: Cli, arguments: tuple[str, ...], messag
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_figures(write_study: Write, cli: Cli) -> None:
     home = write_study("Toy(1)")
     write_study("Toy(1)", name="other")
@@ -123,6 +124,7 @@ def test_list_studies(write_study: Write, cli: Cli) -> None:
     assert "cannot be loaded. ModuleNotFoundError" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "code"), [(3, 0), (4, 1), (5, 2)])
 def test_check(tmp_path: Path, cli: Cli, size: int, code: int) -> None:
     # A stand-in for estimlab.checks: what is tested is how its report is asked for and shown.
@@ -175,6 +177,7 @@ def test_a_wrong_choice_is_exit_code_3(tmp_path: Path, cli: Cli, arguments: tupl
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_claims_expectations_and_exit_codes(tmp_path: Path, cli: Cli) -> None:
     done = cli(tmp_path, "check", "zgr", "--claims", "is a value", "-v")
     assert (done.returncode, done.stderr) == (0, "")

@@ -17,7 +17,7 @@ from results_toys import ran
 
 import estimlab
 import estimlab as el
-from estimlab.cells.measured import ExactMoments, FrozenProblem, MonteCarloMoments, TrainingRun
+from estimlab.cells import ExactMoments, FrozenProblem, MonteCarloMoments, TrainingRun
 from estimlab.errors import EstimlabError
 from estimlab.results import Cell, Study, content_key
 from estimlab.results.former import former_key

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import estimlab as el
 from estimlab.cells import ExactMoments, FrozenProblem, MonteCarloMoments
-from estimlab.cli.listing import catalogue
+from estimlab.estimators import catalogue
 from estimlab.measurement.labels import RESERVED, beside, estimator_columns
 from estimlab.results.columns import COLUMNS, FIELDS, STATISTICS, describe, field_columns
 from estimlab.results.table import table_frame

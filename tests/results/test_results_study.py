@@ -103,5 +103,5 @@ def test_symbols_are_valid_mathtext() -> None:
 
 
 def test_a_folder_without_studies_says_where_they_are(tmp_path):
-    with pytest.raises(EstimlabError, match=r"There is no study 'quickstart': .* Work in a checkout"):
+    with pytest.raises(EstimlabError, match=r"There is no study 'quickstart': .* Give the path of a .py file"):
         load_study("quickstart", tmp_path)

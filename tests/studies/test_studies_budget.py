@@ -79,6 +79,7 @@ def test_examples_that_are_measured_apart_add_their_errors_in_quadrature():
     assert (mean + exact).stderr == mean.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("correlation", [0.0, 0.8, -0.8])
 @pytest.mark.parametrize(("a", "b"), [((3.0, 0.4), (1.0, 0.2)), ((-2.0, 1.0), (5.0, 1.0)), ((0.0, 1.0), (1.0, 0.4))])
 def test_fieller_intervals_cover_as_often_as_they_say(a, b, correlation):

@@ -34,6 +34,7 @@ def found(study, x, y, outcome="train_loss"):
     return table[(table["predictor"] == "relative_std") & (table["outcome"] == outcome)].iloc[0]
 
 
+@pytest.mark.slow
 def test_tau_is_scipys_averaged_over_seeds(study):
     numbers = np.random.default_rng(0)
     x, y = numbers.integers(0, 6, 15).astype(float) + 1, numbers.integers(0, 6, (3, 15)).astype(float)
@@ -51,6 +52,7 @@ def test_the_interval_covers_what_chance_makes(study):
     assert one["chance_low"] == pytest.approx(-expected, rel=0.1)
 
 
+@pytest.mark.slow
 def test_seeds_that_agree_do_not_narrow_the_interval(study):
     """A statistic in the small does not depend on the seed: three equal seeds are one observation."""
     numbers = np.random.default_rng(2)

@@ -46,6 +46,7 @@ def test_the_plan_fits_its_limits():
     assert sum(step.budget for step in plan) <= 25 * 60
 
 
+@pytest.mark.slow
 def test_a_device_agrees_with_itself_and_not_with_a_wrong_one(monkeypatch):
     rows = agreement(("cpu", "cpu"))
     assert all(row["holds"] for row in rows)

@@ -25,6 +25,7 @@ from estimlab.training.recipes.fashion import Fashion
 from estimlab.training.trainee import Trainee
 
 
+@pytest.mark.slow
 def test_digits_are_learned_by_straight_through():
     session = train(Configuration(Digits(epochs=12), el.StraightThrough()), None, Execution(diagnose=False))
     found = {(row["mode"], row["draws"]): row for row in session.record.results}

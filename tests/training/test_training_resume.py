@@ -31,6 +31,7 @@ def test_stopped_and_resumed_is_the_same_run(tmp_path):
     assert json.loads((tmp_path / "parts/run.json").read_text())["resumed_at_epoch"] == 2
 
 
+@pytest.mark.slow
 def test_killed_by_the_system_and_resumed_is_the_same_run(tmp_path):
     """kill -9, wherever it hits."""
     changes = {"epochs": 60, "widths": (20, 20)}
