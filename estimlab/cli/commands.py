@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.text import Text
 from typer.core import TyperCommand
 
+import estimlab
 from estimlab.cli.terminal import print_frames, print_lines, print_table, say, short, shown, status
 from estimlab.errors import EstimlabError, Terminated
 from estimlab.progress import track
@@ -29,11 +30,26 @@ app = typer.Typer(
     help="Exact bias and variance of gradient estimators for stochastic binary networks.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 SmokeOption = Annotated[bool, typer.Option("--smoke", help="The small version: seconds instead of hours.")]
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        say(estimlab.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", help="The version of estimlab.", callback=_say_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Exact bias and variance of gradient estimators for stochastic binary networks."""
 
 
 @contextmanager

@@ -195,3 +195,9 @@ def test_claims_expectations_and_exit_codes(tmp_path: Path, cli: Cli) -> None:
 def test_version(tmp_path: Path, cli: Cli) -> None:
     done = cli(tmp_path, "version")
     assert done.stdout.startswith("estimlab 0.")
+    assert cli(tmp_path, "--version").stdout == done.stdout.split()[1] + "\n"
+
+
+def test_help_has_a_short_form_everywhere(tmp_path: Path, cli: Cli) -> None:
+    assert cli(tmp_path, "-h").stdout == cli(tmp_path, "--help").stdout
+    assert "Exit code 0" in cli(tmp_path, "check", "-h").stdout
