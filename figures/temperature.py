@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from estimlab.results.export import with_error
+from estimlab.numbers import with_error
 from estimlab.results.plotting import PAGE_WIDTH, appearance, legend
 
 OBJECTIVES = {

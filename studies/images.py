@@ -22,9 +22,9 @@ from estimlab.estimators.base import Estimator, HardForward
 from estimlab.measurement.exact.moments import exact_moments
 from estimlab.measurement.labels import estimator_columns
 from estimlab.measurement.measurement import Measurement
+from estimlab.numbers import with_error
 from estimlab.randomness.noise import TorchNoise
 from estimlab.results.columns import Column
-from estimlab.results.export import with_error
 from estimlab.results.plotting import appearance
 from estimlab.results.study import Cell, Study
 from estimlab.training.data import load

@@ -13,8 +13,8 @@ import estimlab as el
 from estimlab.cells import AttributedBias, ExactMoments, MonteCarloMoments, ProblemMaker
 from estimlab.cells.makers import classifier
 from estimlab.estimators.iw_st import PowerWeight
+from estimlab.numbers import with_error
 from estimlab.problems.descent import exact_descent
-from estimlab.results.export import with_error
 from estimlab.results.plotting import appearance
 from estimlab.results.study import Study
 

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "estimlab"
-BASIC = {"errors", "progress", "arguments", "declared"}
+BASIC = {"errors", "progress", "arguments", "declared", "numbers"}
 MODEL = BASIC | {"model", "randomness", "draws"}
 MEASURED = MODEL | {"references", "estimators", "measurement"}
 ALLOWED = {
@@ -17,6 +17,7 @@ ALLOWED = {
     "arguments": {"errors"},
     "declared": {"errors", "arguments"},
     "progress": set(),
+    "numbers": set(),
     "model": BASIC,
     "randomness": BASIC,
     "draws": BASIC,

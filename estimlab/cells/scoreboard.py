@@ -13,7 +13,7 @@ from estimlab.estimators.base import Estimator, HardForward
 from estimlab.measurement.exact.moments import exact_moments
 from estimlab.measurement.measurement import Measurement
 from estimlab.measurement.sampled.monte_carlo import measure
-from estimlab.results.export import with_error
+from estimlab.numbers import with_error
 from estimlab.results.files import require_writable
 from estimlab.results.places import figure_folder, known_table
 from estimlab.results.plotting import draw_figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from estimlab.measurement.statistics import (
     squared_bias,
     variance,
 )
+from estimlab.measurement.summary import headline, summary
 from estimlab.model.problem import Problem
 from estimlab.references.base import Gradient
 
@@ -92,11 +94,16 @@ class Groups:
         return rest, deviations.clamp(min=0) / (left - 1)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Measurement:
     """Bias, variance and mean squared error of one draw of an estimator, per block and coordinate.
 
     A draw is the gradient of the problem's mean objective, noise independent between examples.
+
+    >>> import estimlab as el
+    >>> problem = el.problems.load("quadratic/v1")
+    >>> el.exact_moments(problem, el.ZGR()).relative_std.keys()
+    dict_keys(['0'])
 
     Attributes:
         estimator: what was measured.
@@ -143,6 +150,41 @@ class Measurement:
         cost = estimator.cost(len(problem.sites))
         layers = problem.network.layers()
         return cls(estimator, method, mean, variance, truth.value, truth.stderr, layers, cost)
+
+    def __repr__(self) -> str:
+        return f"{headline(self)}\n{self.summary()}"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(headline(self))}</p>{self.summary().to_html()}"
+
+    def summary(self, by: By = "layer") -> pd.DataFrame:
+        """Bias, deviation, RMSE, cosine and efficiency at a glance: a row per layer, block or network, as text."""
+        return summary(self, by)
+
+    @property
+    def relative_bias(self) -> dict[str, float]:
+        """Norm of the bias over that of the true gradient, per layer; negative where noise exceeds it."""
+        return self._values("relative_bias")
+
+    @property
+    def relative_std(self) -> dict[str, float]:
+        """Root of the variance of one draw over the norm of the true gradient, per layer."""
+        return self._values("relative_std")
+
+    @property
+    def relative_rmse(self) -> dict[str, float]:
+        """Root mean squared error of one draw over the norm of the true gradient, per layer."""
+        return self._values("relative_rmse")
+
+    @property
+    def cosine(self) -> dict[str, float]:
+        """Cosine of the angle between the expected draw and the true gradient, per layer."""
+        return self._values("cosine")
+
+    def _values(self, statistic: str) -> dict[str, float]:
+        places = self._places("layer").items()
+        found = {place: float(STATISTICS[statistic](self._moments(blocks))) for place, blocks in places}
+        return Named.of(found, "layer")
 
     @property
     def bias(self) -> dict[str, Tensor]:

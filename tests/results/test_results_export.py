@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from estimlab.errors import EstimlabError
+from estimlab.numbers import with_error
 from estimlab.results.caption import caption
-from estimlab.results.export import export_table, with_error
+from estimlab.results.export import export_table
 from estimlab.results.table import read_table, rewrite_answer, table_frame, write_table
 
 COLUMNS = {"published": {"symbol": "$p_x$", "unit": "1", "meaning": "a number in print"}}
