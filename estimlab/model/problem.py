@@ -26,7 +26,7 @@ from estimlab.model.watch import undisturbed
 _Embeddings = (nn.Embedding, nn.EmbeddingBag)  # read integers
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Problem(Declared):
     """A network, an objective and data: minimise the mean over examples of the expected objective.
 
@@ -63,6 +63,14 @@ class Problem(Declared):
             tried = private(self.network)
             object.__setattr__(self, "sites", self._find_sites(tried))
             probe(self.network, tried, self.sites, self.objective, self.inputs, self.targets)
+
+    def __repr__(self) -> str:
+        """Units, laws, objective and number of examples; the network, inputs and targets are long."""
+        widths = "-".join(str(site.size) for site in self.sites)
+        units = " and ".join(dict.fromkeys(repr(site.units) for site in self.sites))
+        objective = getattr(self.objective, "__name__", type(self.objective).__name__)
+        examples = f"{self.batch} example{'s' if self.batch > 1 else ''}"
+        return f"<Problem: {objective} of {widths} {units}, {examples}, {str(self.dtype).removeprefix('torch.')}>"
 
     @classmethod
     def choices(cls) -> list[type]:

@@ -19,7 +19,7 @@ from estimlab.model.fingerprint import Fingerprint
 from estimlab.model.problem import Problem
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Gradient:
     """The gradient of the expected objective (mean over examples; no minus sign).
 
@@ -39,7 +39,7 @@ class Gradient:
     expected: Float[Tensor, " batch"]
     reference: str
     checks: dict[str, float] = field(default_factory=dict)
-    fingerprint: Fingerprint | None = field(default=None, repr=False)
+    fingerprint: Fingerprint | None = None
 
     def __post_init__(self) -> None:
         for name in ("value", "stderr"):
@@ -47,6 +47,15 @@ class Gradient:
             if not isinstance(blocks, Mapping) or not all(isinstance(block, Tensor) for block in blocks.values()):
                 raise refusal("Gradient", name, blocks, "a dictionary from the name of each block to a tensor")
             object.__setattr__(self, name, Named.of(getattr(self, name), "block"))
+
+    def __repr__(self) -> str:
+        """Objective, and per block its shape and norm, with the norm of its standard errors where it was sampled."""
+        how = "exact" if self.exact else "sampled"
+        lines = [f"gradient by {self.reference}: objective {self.objective:.6g}, {how}"]
+        for name, block in self.value.items():
+            error = "" if self.exact else f", standard error {float(self.stderr[name].norm()):.2g}"
+            lines.append(f"  {name} {tuple(block.shape)}: norm {float(block.norm()):.4g}{error}")
+        return "\n".join(lines)
 
     @property
     def exact(self) -> bool:

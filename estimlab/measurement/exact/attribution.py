@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class BiasAttribution:
     """The bias of each block as a sum over the layers that cause it.
 
@@ -41,6 +41,22 @@ class BiasAttribution:
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", Named.of(self.layers, "layer"))
         object.__setattr__(self, "contributions", Named.of(self.contributions, "source layer"))
+
+    def __repr__(self) -> str:
+        head = f"{self.estimator!r}: norm of the bias that each layer causes, over that of the gradient"
+        return f"{head}\n{self.summary()}"
+
+    def summary(self) -> pd.DataFrame:
+        """A row per layer, a column per layer that causes bias in it, and the bias of all together, as text."""
+        import pandas as pd
+
+        rows: dict[str, dict[str, str]] = {layer: {} for layer in self.layers}
+        for row in self.rows():
+            if row["statistic"] in ("bias_contribution", "relative_bias"):
+                rows[row["layer"]][f"from {row['source']}"] = f"{row['value']:.3g}"
+        table = pd.DataFrame.from_dict(rows, orient="index")
+        table.index.name = "layer"
+        return table
 
     def bias(self, layer: str) -> Tensor:
         """The bias of a layer's blocks, the sum of the contributions."""
