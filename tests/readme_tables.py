@@ -1,4 +1,4 @@
-"""The README's tables, made from the classes and from studies: this script writes them, a test compares them."""
+"""Tables of README and docs, made from the classes and from studies: this script writes them, a test compares them."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,8 @@ from estimlab.cli.listing import listing
 from estimlab.results.study import load_study
 from estimlab.results.table import read_table
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 KINDS = ("studies", "estimators", "problems", "claims", "derivations")
 
 
@@ -20,28 +21,31 @@ def markdown(kind):
 
 def claims(place):
     """What `estimlab run claims` shows, from the committed table: what publications state, then what we derive."""
-    study = load_study(README.parent / "studies" / "claims.py")
+    study = load_study(ROOT / "studies" / "claims.py")
     _, table = study.module.summary(read_table(study.table_path(smoke=False)))[place]
     return list(table.columns), table.to_numpy().tolist()
 
 
 def studies():
     """The question of every study, and its caption where it has a figure."""
-    found = [(path.stem, load_study(path).study.question) for path in sorted((README.parent / "studies").glob("*.py"))]
+    found = [(path.stem, load_study(path).study.question) for path in sorted((ROOT / "studies").glob("*.py"))]
     return ["study", "question"], [[_linked(name), question] for name, question in found]
 
 
 def _linked(name):
-    captions = sorted((README.parent / "figures" / "out").glob(f"{name}*.md"))
-    return f"[{name}]({captions[0].relative_to(README.parent)})" if captions else name
+    captions = sorted((ROOT / "figures" / "out").glob(f"{name}*.md"))
+    return f"[{name}](../figures/out/{captions[0].name})" if captions else name
 
 
 def with_tables(text):
+    """A page with the tables that it holds, made again; and their kinds."""
+    held = []
     for kind in KINDS:
-        pattern = rf"(<!-- {kind}: [^\n]*-->\n).*?(<!-- end of {kind} -->)"
-        text, count = re.subn(pattern, lambda m, kind=kind: f"{m[1]}{markdown(kind)}\n{m[2]}", text, flags=re.DOTALL)
-        assert count == 1, kind
-    return text
+        pattern = re.compile(rf"(<!-- {kind}: [^\n]*-->\n).*?(<!-- end of {kind} -->)", re.DOTALL)
+        if pattern.search(text):
+            text = pattern.sub(lambda m, kind=kind: f"{m[1]}{markdown(kind)}\n{m[2]}", text)
+            held.append(kind)
+    return text, held
 
 
 def _cell(value):
@@ -49,4 +53,5 @@ def _cell(value):
 
 
 if __name__ == "__main__":
-    README.write_text(with_tables(README.read_text()))
+    for page in PAGES:
+        page.write_text(with_tables(page.read_text())[0])

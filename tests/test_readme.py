@@ -1,4 +1,4 @@
-"""The README's code runs as printed, and its tables are those of the classes."""
+"""The code of README and docs runs as printed, and their tables are those of the classes."""
 
 import os
 import re
@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from readme_tables import README, with_tables
+from readme_tables import KINDS, PAGES, with_tables
 
 import estimlab as el
 
-BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+TEXT = "\n".join(page.read_text() for page in PAGES)
+BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
 FILES = {block[2:].partition("\n")[0]: block for block in BLOCKS if re.match(r"# \w+\.py\n", block)}
 OWN = FILES["softened.py"]
 
@@ -32,7 +33,7 @@ def test_python_blocks_run_one_after_the_other(capsys):
         if block not in FILES.values():
             exec(compile(block, "README.md", "exec"), names)
     said = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
-    (printed,) = re.findall(r"^```\n(StraightThrough.*?)```", README.read_text(), re.MULTILINE | re.DOTALL)
+    (printed,) = re.findall(r"^```\n(StraightThrough.*?)```", TEXT, re.MULTILINE | re.DOTALL)
     head = r"head +\S+"  # its bias is rounding
     assert [re.sub(head, "head", line) for line in printed.splitlines()] == [re.sub(head, "head", s) for s in said[:7]]
     assert names["truth"].exact
@@ -87,7 +88,7 @@ def doubled(tmp_path):
 def test_a_mistake_is_found_as_printed(doubled):
     done = run_cli("check", "doubled.py:Doubled", cwd=doubled)
     assert done.returncode == 1, done.stderr
-    (printed,) = re.findall(r"^```\n(refuted: .*?)```", README.read_text(), re.MULTILINE | re.DOTALL)
+    (printed,) = re.findall(r"^```\n(refuted: .*?)```", TEXT, re.MULTILINE | re.DOTALL)
     assert done.stdout.startswith(printed)
     program = done.stdout.partition("This shows it:\n")[2].partition("\nrefuted: ")[0]
     shown = run_python("-c", program, cwd=doubled)
@@ -105,4 +106,19 @@ def test_the_mistake_fails_one_item_of_a_test_suite(doubled):
 
 
 def test_tables_are_up_to_date():
-    assert with_tables(README.read_text()) == README.read_text(), "run `python tests/readme_tables.py`"
+    held = []
+    for page in PAGES:
+        text, kinds = with_tables(page.read_text())
+        assert text == page.read_text(), f"{page.name}: run `python tests/readme_tables.py`"
+        held += kinds
+    assert sorted(held) == sorted(KINDS)
+
+
+def test_the_readme_can_be_read_in_a_sitting():
+    assert len(PAGES[0].read_text().splitlines()) <= 170
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        assert link.startswith("http") or (page.parent / link).exists(), link
