@@ -10,7 +10,6 @@ from torch import Tensor
 from estimlab.checks.gates import flat
 from estimlab.checks.integrals.means import MeanOf, settled, true_gradient
 from estimlab.checks.problems.settings import Setting
-from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator
 from estimlab.measurement.measurement import Measurement
 from estimlab.randomness.quadrature import Rule
@@ -74,7 +73,7 @@ def compared(
     for setting in settings:
         try:
             comparison = compare(setting, estimator, blocks, mean_of)
-        except EstimlabError as error:
+        except setting.unserved as error:
             refusal = refusal or f"{setting.title}: {error}"
             continue
         if comparison is not None and comparison.decides:

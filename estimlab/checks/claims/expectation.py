@@ -18,7 +18,6 @@ from estimlab.checks.report import Refuted, Undecided
 from estimlab.checks.sampling import by_sampling
 from estimlab.checks.single_draws import Blocks as Gradients
 from estimlab.checks.single_draws import close, mapped, tables_of
-from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator, HardForward
 from estimlab.model.laws import NoiseLaw
 from estimlab.model.problem import Problem
@@ -114,7 +113,7 @@ def _at_drawn_states(setting: Setting, estimator: Estimator, seed: int) -> bool:
     try:
         tables = tables_of(problem, estimator, 8, seed)
         found = {name: block for name, block in mapped(problem, estimator, tables).items() if name.startswith("head")}
-    except EstimlabError:  # an estimator may serve some problems only
+    except setting.unserved:  # an estimator may serve some problems only
         return True
     return close(
         found, {name: block for name, block in at_drawn_states(problem, tables).items() if name in found}, 1e-12
@@ -169,7 +168,7 @@ def _refuted(wrong: list[Comparison], judged: int, estimator: Estimator, blocks:
         found = {one.setting: one for one in wrong}.get(setting)
         try:
             found = found or compare(setting, estimator, blocks, quick_mean)
-        except EstimlabError:
+        except setting.unserved:
             return None
         return None if found is None else not found.unbiased
 

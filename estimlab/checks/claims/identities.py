@@ -15,7 +15,6 @@ from estimlab.checks.problems.covering import COVERING
 from estimlab.checks.problems.settings import Setting
 from estimlab.checks.report import Refuted
 from estimlab.checks.single_draws import SHOW_DRAW, Blocks, mapped, tables_of
-from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator
 from estimlab.measurement.mapped import record
 from estimlab.model.problem import Problem
@@ -50,7 +49,7 @@ def tolerant(fails: Any) -> Any:
     def judged(setting: Setting) -> bool | None:
         try:
             return bool(fails(setting))
-        except EstimlabError:
+        except setting.unserved:
             return None
 
     return judged
@@ -130,7 +129,7 @@ def _require_gradients(setting: Setting, estimator: Estimator, seed: int) -> Non
         found = mapped(problem, estimator, tables_of(problem, estimator, few, seed))
         if _without(found, setting, estimator):  # relaxed draws at low temperatures are rarely more than zero
             found = mapped(problem, estimator, tables_of(problem, estimator, many, seed))
-    except EstimlabError:
+    except setting.unserved:
         return
     for name in _without(found, setting, estimator):
         raise Refuted(
@@ -160,7 +159,7 @@ def _require_target(setting: Setting, estimator: Estimator, seed: int) -> None:
     try:
         tables = tables_of(problem, estimator, COUNT, seed)
         one, two = (rows(mapped(part, estimator, tables)) for part in (problem, other))
-    except EstimlabError:
+    except setting.unserved:
         return
     if bool(one.any()) and torch.equal(one, two):  # all zero: relaxed draws at low temperatures
         raise Refuted(

@@ -10,6 +10,7 @@ from typing import Literal
 
 from estimlab.checks.problems.cases import Case
 from estimlab.checks.report import Cause
+from estimlab.errors import EstimlabError
 
 Layer = int | tuple[int, int]
 Coding = tuple[float, float]
@@ -82,6 +83,14 @@ class Setting:
     shared: bool = False
     null: float = 0.0
     degree: int = 2
+
+    @property
+    def unserved(self) -> type[Exception]:
+        """How an estimator does not serve this problem: by a refusal; where examples share states, by any error.
+
+        An estimator for states of each example need not know other ones: it may fail there, but not be wrong.
+        """
+        return Exception if self.shared else EstimlabError
 
     @property
     def widths(self) -> tuple[int, ...]:
