@@ -37,10 +37,11 @@ DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback o
 SmokeOption = Annotated[bool, typer.Option("--smoke", help="The small version: seconds instead of hours.")]
 
 
-def _say_version(asked: bool) -> None:
+def _say_version(asked: bool) -> bool:
     if asked:
         say(estimlab.__version__)
         raise typer.Exit
+    return asked
 
 
 @app.callback()
