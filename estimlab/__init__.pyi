@@ -1,4 +1,4 @@
-"""Where every public name comes from, for type checkers and editors; ``__init__.py`` loads them lazily."""
+"""The public names: what `import estimlab` loads lazily, and what type checkers and editors see."""
 
 from estimlab import cells as cells
 from estimlab import estimators as estimators

@@ -1,4 +1,4 @@
-"""Recipes of problems that several studies use: bits without input, and chains that learn a curve in the plane."""
+"""Makers of problems: of the frozen suite, of bits without input, of chains that learn a curve in the plane."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from estimlab.references.layerwise import LayerwiseEnumeration
 
 @dataclass(frozen=True)
 class ProblemMaker(Declared, abc.ABC):
-    """How to make a problem: a frozen dataclass of numbers, strings and further recipes."""
+    """How to make a problem: a frozen dataclass of numbers, strings and further such values."""
 
     @abc.abstractmethod
     def build(self) -> Problem:
@@ -57,9 +57,9 @@ class FrozenProblem(ProblemMaker):
 
 
 @lru_cache(maxsize=16)
-def build(recipe: ProblemMaker) -> tuple[Problem, Gradient]:
-    """The problem of a recipe and its exact gradient, made once in a process; nobody may change them."""
-    problem = recipe.build()
+def build(maker: ProblemMaker) -> tuple[Problem, Gradient]:
+    """A maker's problem and its exact gradient, made once in a process; nobody may change them."""
+    problem = maker.build()
     truth = LayerwiseEnumeration().gradient(problem)
     return problem.with_expected(truth.expected), truth
 

@@ -1,4 +1,4 @@
-"""What a study is made of: exact moments, Monte Carlo measurements and bias attributions of recipes of problems."""
+"""Cells that measure: exact moments, Monte Carlo measurements, medians over networks, bias attributions, training."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class MeasurementCell(Cell):
     """Every statistic of one estimator on one problem, per layer; base of the exact and the Monte Carlo cell.
 
     Attributes:
-        problem: recipe of the problem.
+        problem: its maker.
         estimator: what is measured.
         averages: numbers of averaged draws for which the relative RMSE of the mean is tabulated besides.
         statistics: those that the table needs; all where it is empty.
@@ -96,10 +96,10 @@ class MonteCarloMoments(MeasurementCell):
 @final
 @dataclass(frozen=True)
 class MedianMoments(Cell):
-    """Moments in several networks that differ in the seed of their recipe, and the median over them.
+    """Moments in several networks that differ in the seed of their maker, and the median over them.
 
     Attributes:
-        problem: recipe with a field ``seed``.
+        problem: maker with a field ``seed``.
         estimator: what is measured.
         seeds: one per network.
         statistics: those that the table needs.
@@ -142,8 +142,8 @@ class MedianMoments(Cell):
         return rows
 
     def _network(self, seed: int) -> list[dict[str, Any]]:
-        recipe = replace(self.problem, seed=seed)  # type: ignore[call-arg]
-        problem, truth = build(recipe)
+        maker = replace(self.problem, seed=seed)  # type: ignore[call-arg]
+        problem, truth = build(maker)
         if self.draws is None:
             rows = exact_moments(problem, self.estimator, truth).rows(by="layer")
         else:

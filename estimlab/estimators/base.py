@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import abc
+import functools
 import importlib
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
@@ -264,16 +265,18 @@ def sum_over_nodes(
     a hundred times their memory. A compiler gets all, which it makes one loop: it would take minutes to unroll them.
     """
     front = (-1, *(1,) * like.ndim)
-    compiling = torch.compiler.is_compiling()
-    size = len(columns[0]) if compiling else max(1, AT_ONCE // max(1, like.numel()))
-    total: tuple[Any, ...] = ()
-    for numbers in zip(*(column.to(like).reshape(front).split(size) for column in columns), strict=True):
-        if size > 1:
-            found = tuple(term.sum(0) for term in terms(*numbers))
-        else:
-            found = terms(*(number[0] for number in numbers))
-        total = tuple(a + b for a, b in zip(total, found, strict=True)) if total else found
-    return total
+    if torch.compiler.is_compiling():
+        return tuple(term.sum(0) for term in terms(*(column.to(like).reshape(front) for column in columns)))
+    size = AT_ONCE // max(1, like.numel())
+    if size <= 1 or like.dtype.itemsize < 4:  # a number without an axis keeps its digits beside small types
+        return _summed(terms(*numbers) for numbers in zip(*(column.unbind() for column in columns), strict=True))
+    parts = zip(*(column.to(like).reshape(front).split(size) for column in columns), strict=True)
+    return _summed(tuple(term.sum(0) for term in terms(*part)) for part in parts)
+
+
+def _summed(found: Iterable[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """One after the other: together they would take the memory that the caller saves."""
+    return functools.reduce(lambda total, one: tuple(a + b for a, b in zip(total, one, strict=True)), found)
 
 
 def conditional_moments(

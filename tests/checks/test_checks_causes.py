@@ -105,6 +105,15 @@ def test_an_error_of_one_block_is_not_hidden_by_larger_blocks():
     assert set(compare(setting, tail, everything, quick_mean).wrong) >= {"stages.0.weight", "stages.0.bias"}
 
 
+def test_the_documentation_counts_the_mutants():
+    page = " ".join((Path(__file__).parents[2] / "docs" / "checks.md").read_text().split())
+    everywhere, somewhere = len(mutants.MUTANTS), len(mutants.CAUSED)
+    wrong = (
+        f"{everywhere + somewhere} estimators that are wrong in one way each, {somewhere} of them on some problems only"
+    )
+    assert wrong in page
+
+
 def test_there_are_mutants_of_every_class():
     counts = Counter(cause for *_, cause in mutants.CAUSED.values())
     assert set(counts) == CAUSES
