@@ -1,6 +1,6 @@
 """estimlab: bias, variance and mean squared error of gradient estimators, measured against the exact gradient.
 
-``__init__.pyi`` lists the public names. Each is loaded at its first use: ``import estimlab`` is fast and loads no torch.
+``__init__.pyi`` lists the public names. Each is loaded at its first use: ``import estimlab`` is light, without torch.
 """
 
 from __future__ import annotations
