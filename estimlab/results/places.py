@@ -45,10 +45,9 @@ def store_path(study: Path, smoke: bool) -> Path:
 
 
 def figure_folder(study: Path) -> Path:
-    """``figures`` beside the folder of a study; beside the study itself where that is all there is."""
-    beside = study.parent.parent / "figures"
-    own = study.parent / "figures"
-    return own if own.is_dir() and not beside.is_dir() else beside
+    """``figures`` beside the folder of a study, or beside the study itself where its figure is defined there."""
+    beside, own = study.parent.parent / "figures", study.parent / "figures"
+    return own if (own / study.name).is_file() and not (beside / study.name).is_file() else beside
 
 
 def drawn_to(study: Path, smoke: bool) -> Path:

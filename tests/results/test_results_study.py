@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from estimlab.errors import EstimlabError
+from estimlab.results import places
 from estimlab.results.columns import COLUMNS, STATISTICS, Column, describe
+from estimlab.results.places import figure_folder
 from estimlab.results.study import Cell, Study, list_studies, load_study
 
 
@@ -105,3 +107,28 @@ def test_symbols_are_valid_mathtext() -> None:
 def test_a_folder_without_studies_says_where_they_are(tmp_path):
     with pytest.raises(EstimlabError, match=r"There is no study 'quickstart': .* Give the path of a .py file"):
         load_study("quickstart", tmp_path)
+
+
+def test_a_figure_lies_beside_the_studies_or_beside_its_study(tmp_path):
+    project, alone = tmp_path / "studies" / "toy.py", tmp_path / "toy.py"
+    assert figure_folder(project) == tmp_path / "figures"
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "toy.py").write_text("")
+    assert figure_folder(project) == figure_folder(alone) == tmp_path / "figures"
+
+
+def test_outputs_of_a_study_of_the_package_go_to_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(places, "SHIPPED", tmp_path / "package")
+    shipped, own = tmp_path / "package" / "studies" / "toy.py", tmp_path / "elsewhere" / "toy.py"
+    came_along = shipped.parent / "tables" / "toy.csv"
+    came_along.parent.mkdir(parents=True)
+    came_along.write_text("")
+    written = tmp_path / "studies" / "tables" / "toy.csv"
+    assert (places.table_path(shipped, False), places.known_table(shipped, False)) == (written, came_along)
+    assert places.store_path(shipped, True) == tmp_path / "studies" / ".store" / "toy.smoke.sqlite"
+    assert places.drawn_to(shipped, False) == tmp_path / "figures" / "out"
+    written.parent.mkdir(parents=True)
+    written.write_text("")
+    assert places.known_table(shipped, False) == written
+    assert places.table_path(own, False) == own.parent / "tables" / "toy.csv"
