@@ -10,7 +10,7 @@ import torch
 import estimlab as el
 from benchmarks.networks import chain
 from benchmarks.timing import Row, compare, peak_memory, row, seconds
-from estimlab.draws import RunningMoments
+from estimlab.draws import Moments
 from estimlab.measurement.mapped import gradients, record
 from estimlab.measurement.sampled.chunks import from_draws
 from estimlab.randomness.noise import TableNoise
@@ -59,7 +59,7 @@ def _mapped(problem: el.Problem, truth: el.Gradient | None = None) -> None:
     tables = RandomStream(0).tables(requests, 0, MAPPED, torch.empty(0, dtype=torch.float64))
     draws, _ = gradients(problem, ESTIMATOR, TableNoise, tables)
     if truth is None:
-        RunningMoments().add(draws, MAPPED)
+        Moments.of(draws)
     else:
         from_draws(draws, truth.value, problem.network.layers())
 

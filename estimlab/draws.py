@@ -63,22 +63,44 @@ def merged(
     return mean + shift * share, square + their_square + shift**2 * (count * share)
 
 
-@dataclass(eq=False)
-class RunningMoments:
-    """Mean and sum of squared deviations of draws, merged chunk by chunk (Chan, Golub & LeVeque 1979)."""
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Mean and sum of squared deviations of a number of draws, per block; those of two sets of draws merge.
 
-    count: int = 0
+    Attributes:
+        count: number of draws.
+        mean: mean per block.
+        square: sum of squared deviations from it, per coordinate.
+        sums: per layer, sums over the draws of quantities that are not functions of moments.
+    """
+
+    count: float = 0
     mean: dict[str, Tensor] = field(default_factory=dict)
     square: dict[str, Tensor] = field(default_factory=dict)
+    sums: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
-    def add(self, draws: Mapping[str, Tensor], count: int) -> None:
-        """Merge a chunk, (count, \\*block) per block."""
-        for name, block in draws.items():
-            mean = block.mean(0)
-            old = self.mean.get(name, torch.zeros_like(mean)), self.square.get(name, torch.zeros_like(mean))
-            square = ((block - mean) ** 2).sum(0)
-            self.mean[name], self.square[name] = merged(self.count, *old, count, mean, square)
-        self.count += count
+    @classmethod
+    def of(
+        cls, draws: Mapping[str, Float[Tensor, "draws ..."]], sums: dict[str, dict[str, Tensor]] | None = None
+    ) -> Moments:
+        """Moments of draws in the type that they have."""
+        mean = {name: block.mean(0) for name, block in draws.items()}
+        square = {name: ((block - mean[name]) ** 2).sum(0) for name, block in draws.items()}
+        return cls(len(next(iter(draws.values()))), mean, square, sums or {})
+
+    def merge(self, more: Moments) -> Moments:
+        """Of these draws and more of the same blocks and layers."""
+        if not self.count:
+            return more
+        mean, square = {}, {}
+        for name, block in self.mean.items():
+            theirs = more.mean[name], more.square[name]
+            mean[name], square[name] = merged(self.count, block, self.square[name], more.count, *theirs)
+        sums = {
+            layer: {name: value + more.sums[layer][name] for name, value in found.items()}
+            for layer, found in self.sums.items()
+        }
+        return Moments(self.count + more.count, mean, square, sums)
 
     @property
     def stderr(self) -> dict[str, Tensor]:

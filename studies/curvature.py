@@ -15,7 +15,7 @@ import estimlab as el
 from estimlab.cells import MedianMoments, ProblemMaker, build, median_interval
 from estimlab.cells.makers import Bits
 from estimlab.measurement.labels import estimator_columns
-from estimlab.measurement.statistics import STATISTICS, Moments
+from estimlab.measurement.statistics import STATISTICS, AgainstTruth
 from estimlab.model.objectives import Objective
 from estimlab.results.columns import Column
 from estimlab.results.study import Cell, Study
@@ -132,7 +132,7 @@ class PowerOfMany(Cell):
             rows.append({**head, "statistic": name, "value": middle, "low": low, "high": high})
         return rows
 
-    def moments(self, problem: el.Problem) -> Moments:
+    def moments(self, problem: el.Problem) -> AgainstTruth:
         """Of one draw, by pre-activation."""
         (a,) = (p.detach() for p in problem.network.parameters())
         site, objective = problem.sites[0], problem.objective
@@ -148,7 +148,7 @@ class PowerOfMany(Cell):
         mean = sum(probability[b] * factor[b] * (others @ slopes[b : n + b]) for b in (0, 1))
         second = sum(probability[b] * square[b] * (others @ slopes[b : n + b] ** 2) for b in (0, 1))
         truth = law.density(a) * (others @ values.detach().diff())
-        return Moments(mean, second - mean**2, truth, torch.zeros_like(truth), math.inf)
+        return AgainstTruth(mean, second - mean**2, truth, torch.zeros_like(truth), math.inf)
 
 
 def law_of_the_others(high: Tensor) -> Tensor:

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from estimlab.estimators.gumbel_softmax import STGumbelSoftmax
+from estimlab.measurement.groups import Groups
 from estimlab.measurement.intervals.bias import LARGEST_SHARE, MeanError, largest_share
-from estimlab.measurement.measurement import Groups
 from estimlab.measurement.sampled.chunks import from_draws
-from estimlab.measurement.statistics import Moments
+from estimlab.measurement.statistics import AgainstTruth
 from estimlab.model.laws import Logistic
 
 GROUPS = 64
@@ -124,19 +124,19 @@ class Runs:
         return tensor.reshape(*tensor.shape[:-1], self.replications, -1)
 
     @property
-    def whole(self) -> Moments:
+    def whole(self) -> AgainstTruth:
         """Of all draws."""
         mean, square = self.groups.total("toy")
         count = float(self.groups.count.sum())
         zero = torch.zeros_like(self.reference)
-        return Moments(self.split(mean), self.split(square / (count - 1)), self.reference, zero, count)
+        return AgainstTruth(self.split(mean), self.split(square / (count - 1)), self.reference, zero, count)
 
     @property
-    def left_out(self) -> Moments:
+    def left_out(self) -> AgainstTruth:
         """With one group left out at a time."""
         mean, spread = map(self.split, self.groups.leave_one_out("toy"))
         left = (self.groups.count.sum() - self.groups.count)[:, None]
-        return Moments(mean, spread, self.reference, torch.zeros_like(self.reference), left)
+        return AgainstTruth(mean, spread, self.reference, torch.zeros_like(self.reference), left)
 
     def mean_error(self) -> MeanError:
         """For the squared bias."""

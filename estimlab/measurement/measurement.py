@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from estimlab.arguments import Named, choice
-from estimlab.draws import in_rows, merged
+from estimlab.draws import in_rows
 from estimlab.estimators.base import Cost, Estimator
+from estimlab.measurement.groups import Groups
 from estimlab.measurement.intervals.bias import LARGEST_SHARE, largest_share
 from estimlab.measurement.intervals.direction import bias_intervals
 from estimlab.measurement.labels import estimator_columns
-from estimlab.measurement.sampled.chunks import ChunkMoments
 from estimlab.measurement.statistics import (
     STATISTICS,
-    Moments,
+    AgainstTruth,
     jackknife,
     reference_error,
     squared_bias,
@@ -36,62 +35,6 @@ if TYPE_CHECKING:
 
 INTERVALS = ("squared_bias", "relative_bias", "cosine", "scale_invariant_bias")
 By = Literal["layer", "block", "network"]
-
-
-@dataclass(frozen=True, eq=False)
-class Groups:
-    """Moments of disjoint groups of draws: what standard errors are made of.
-
-    Attributes:
-        count: draws of each group.
-        mean: per block, mean of each group.
-        square: per block, sum of squared deviations from the group's mean.
-        per_draw: per layer, sums over a group's draws of quantities that are not functions of moments:
-            ``mean_cosine`` and ``sign_correct``, (groups,) each.
-    """
-
-    count: Float[Tensor, " groups"]
-    mean: dict[str, Float[Tensor, "groups ..."]]
-    square: dict[str, Float[Tensor, "groups ..."]]
-    per_draw: dict[str, dict[str, Float[Tensor, " groups"]]]
-
-    @classmethod
-    def empty(cls, number: int, like: Mapping[str, Tensor], layers: Iterable[str]) -> Groups:
-        """Groups without draws, for blocks of the shapes given."""
-        device = next(iter(like.values())).device
-        count = torch.zeros(number, dtype=torch.float64, device=device)
-        mean = {name: count.new_zeros(number, *value.shape) for name, value in like.items()}
-        square = {name: torch.zeros_like(value) for name, value in mean.items()}
-        per_draw = {layer: {n: torch.zeros_like(count) for n in ("mean_cosine", "sign_correct")} for layer in layers}
-        return cls(count, mean, square, per_draw)
-
-    def add(self, group: int, chunk: ChunkMoments) -> None:
-        """Merge a chunk of draws into a group."""
-        before = float(self.count[group])
-        for name, mean in chunk.mean.items():
-            group_mean, group_square = self.mean[name][group], self.square[name][group]
-            both = merged(before, group_mean, group_square, chunk.count, mean, chunk.square[name])
-            self.mean[name][group], self.square[name][group] = both
-        self.count[group] += chunk.count
-        for layer, sums in chunk.per_draw.items():
-            for name, value in sums.items():
-                self.per_draw[layer][name][group] += value
-
-    def total(self, name: str) -> tuple[Tensor, Tensor]:
-        """Mean and sum of squared deviations of all draws of a block (Chan, Golub & LeVeque 1979)."""
-        count = self.count.reshape(-1, *(1,) * (self.mean[name].ndim - 1))
-        mean = (count * self.mean[name]).sum(0) / count.sum()
-        return mean, self.square[name].sum(0) + (count * (self.mean[name] - mean) ** 2).sum(0)
-
-    def leave_one_out(self, name: str) -> tuple[Tensor, Tensor]:
-        """Mean and variance of a block with each group left out in turn, (groups, coordinates)."""
-        mean, square = (t.flatten() for t in self.total(name))
-        count, group_mean, group_square = self.count[:, None], in_rows(self.mean[name]), in_rows(self.square[name])
-        total = count.sum()
-        left = total - count
-        rest = (total * mean - count * group_mean) / left
-        deviations = square - group_square - count * (group_mean - mean) ** 2 * total / left
-        return rest, deviations.clamp(min=0) / (left - 1)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -224,7 +167,7 @@ class Measurement:
     def rmse_of_mean(self, draws: float, by: By = "layer") -> dict[str, tuple[float, float]]:
         """Relative RMSE of the mean of a number of draws, and its standard error, per layer or block."""
 
-        def statistic(m: Moments) -> Tensor:
+        def statistic(m: AgainstTruth) -> Tensor:
             return (squared_bias(m) + variance(m) / draws).clamp(min=0).sqrt() / m.reference_norm
 
         return {place: self._evaluate(statistic, blocks) for place, blocks in self._places(by).items()}
@@ -294,7 +237,7 @@ class Measurement:
         rows["backward_passes"] = (float(self.cost.backward), 0.0)
         return rows
 
-    def _evaluate(self, statistic: Callable[[Moments], Tensor], blocks: tuple[str, ...]) -> tuple[float, float]:
+    def _evaluate(self, statistic: Callable[[AgainstTruth], Tensor], blocks: tuple[str, ...]) -> tuple[float, float]:
         whole, left_out = self._moments(blocks), self._left_out(blocks)
         stderr = 0.0 if left_out is None else jackknife(statistic(left_out))
         return float(statistic(whole)), math.hypot(stderr, reference_error(statistic, whole))
@@ -302,22 +245,22 @@ class Measurement:
     def _per_draw(self, layer: str) -> dict[str, tuple[float, float]]:
         assert self.groups is not None
         count, rows = self.groups.count, {}
-        for name, sums in self.groups.per_draw[layer].items():
+        for name, sums in self.groups.sums[layer].items():
             replicates = (sums.sum() - sums) / (count.sum() - count)
             rows[name] = (float(sums.sum() / count.sum()), jackknife(replicates))
         return rows
 
-    def _moments(self, blocks: tuple[str, ...]) -> Moments:
+    def _moments(self, blocks: tuple[str, ...]) -> AgainstTruth:
         reference, variance = self._reference(blocks)
-        return Moments(_flat(self.mean, blocks), _flat(self.variance, blocks), reference, variance, self.draws)
+        return AgainstTruth(_flat(self.mean, blocks), _flat(self.variance, blocks), reference, variance, self.draws)
 
-    def _left_out(self, blocks: tuple[str, ...]) -> Moments | None:
+    def _left_out(self, blocks: tuple[str, ...]) -> AgainstTruth | None:
         if self.groups is None:
             return None
         parts = [self.groups.leave_one_out(name) for name in blocks]
         mean, variance = (torch.cat(part, 1) for part in zip(*parts, strict=True))
         left = self.groups.count.sum() - self.groups.count
-        return Moments(mean, variance, *self._reference(blocks), left)
+        return AgainstTruth(mean, variance, *self._reference(blocks), left)
 
     def _reference(self, blocks: tuple[str, ...]) -> tuple[Tensor, Tensor]:
         return _flat(self.reference, blocks), _flat(self.reference_stderr, blocks) ** 2

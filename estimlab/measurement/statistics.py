@@ -12,8 +12,8 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class Moments:
-    """Moments of draws for one group of coordinates, with any leading dimensions (jackknife replicates).
+class AgainstTruth:
+    """Moments of draws beside the truth, for some coordinates, with any leading dimensions (jackknife replicates).
 
     Attributes:
         mean: mean of the draws.
@@ -60,33 +60,33 @@ def signed_root(square: Tensor) -> Tensor:
     return torch.sign(square) * square.abs().sqrt()
 
 
-def squared_bias(m: Moments) -> Tensor:
+def squared_bias(m: AgainstTruth) -> Tensor:
     """``|mean - truth|^2`` without the noise of the draws and of the reference."""
     return ((m.mean - m.reference) ** 2).sum(-1) - m.noise - m.reference_variance.sum(-1)
 
 
-def variance(m: Moments) -> Tensor:
+def variance(m: AgainstTruth) -> Tensor:
     """Trace of the covariance of one draw."""
     return m.variance.sum(-1)
 
 
-def mse(m: Moments) -> Tensor:
+def mse(m: AgainstTruth) -> Tensor:
     """Mean squared error of one draw: squared bias plus variance."""
     return squared_bias(m) + variance(m)
 
 
-def cosine(m: Moments) -> Tensor:
+def cosine(m: AgainstTruth) -> Tensor:
     """Cosine of the angle between expected draw and true gradient."""
     return m.product / (m.mean_norm * m.reference_norm)
 
 
-def descent_efficiency(m: Moments) -> Tensor:
+def descent_efficiency(m: AgainstTruth) -> Tensor:
     """``(E g . g*)^2 / (|g*|^2 E|g|^2)``: the progress of the best step along one draw, relative to the gradient's."""
     energy = (m.mean**2).sum(-1) + variance(m) - m.noise
     return m.product**2 / (m.reference_norm**2 * energy)
 
 
-STATISTICS: dict[str, Callable[[Moments], Tensor]] = {
+STATISTICS: dict[str, Callable[[AgainstTruth], Tensor]] = {
     "reference_norm": lambda m: m.reference_norm.expand(m.mean.shape[:-1]),
     "squared_bias": squared_bias,
     "relative_bias": lambda m: signed_root(squared_bias(m)) / m.reference_norm,
@@ -115,12 +115,12 @@ def jackknife_errors(replicates: Float[Tensor, "groups *places"]) -> Float[Tenso
     return torch.where((replicates == replicates[0]).all(0), 0.0, errors)
 
 
-def reference_error(statistic: Callable[[Moments], Tensor], m: Moments) -> float:
+def reference_error(statistic: Callable[[AgainstTruth], Tensor], m: AgainstTruth) -> float:
     """Standard error that the reference's noise adds to a statistic, to first order."""
     if not bool((m.reference_variance > 0).any()):
         return 0.0
     leaf = m.reference.clone().requires_grad_()
-    value = statistic(Moments(m.mean, m.variance, leaf, m.reference_variance, m.draws))
+    value = statistic(AgainstTruth(m.mean, m.variance, leaf, m.reference_variance, m.draws))
     if not value.requires_grad:  # the variance, for one, does not read the reference
         return 0.0
     (slope,) = torch.autograd.grad(value, leaf)

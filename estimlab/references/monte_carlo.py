@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from estimlab.declared import checked
-from estimlab.draws import RunningMoments, per_draw_gradients
+from estimlab.draws import Moments, per_draw_gradients
 from estimlab.errors import EstimlabError
 from estimlab.model.fingerprint import Fingerprint
 from estimlab.model.laws import NoiseLaw
@@ -225,14 +225,14 @@ class _Sampler:
         self.chunk = max(4, CHUNK_ELEMENTS // (parameters + widest * future) // 4 * 4)
         self.draw = replace(self.draw, flips=max(1, CHUNK_ELEMENTS // (self.chunk * future)))
 
-    def run(self, draws: int, channel: int) -> tuple[RunningMoments, RunningMoments]:
+    def run(self, draws: int, channel: int) -> tuple[Moments, Moments]:
         """Moments of the gradient's blocks, and of the values, of draws 0 .. draws - 1."""
-        blocks, values = RunningMoments(), RunningMoments()
+        blocks, values = Moments(), Moments()
         starts = range(0, draws, self.chunk)
         for start in track(starts, f"{self.reference!r}", len(starts)):
             gradients, value = self._chunk(start, min(start + self.chunk, draws), channel)
-            blocks.add(gradients, len(value))
-            values.add({"examples": value, "mean": value.mean(1)}, len(value))
+            blocks = blocks.merge(Moments.of(gradients))
+            values = values.merge(Moments.of({"examples": value, "mean": value.mean(1)}))
         return blocks, values
 
     def _chunk(self, start: int, stop: int, channel: int) -> tuple[dict[str, Tensor], Tensor]:

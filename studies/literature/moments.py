@@ -15,7 +15,7 @@ from estimlab.cells import AttributedBias, ProblemMaker, build
 from estimlab.estimators.base import Estimator, HardForward
 from estimlab.measurement.labels import parameters
 from estimlab.measurement.measurement import Measurement
-from estimlab.measurement.statistics import STATISTICS, Moments, squared_bias
+from estimlab.measurement.statistics import STATISTICS, AgainstTruth, squared_bias
 from estimlab.results.plotting import appearance
 from literature.tested import Quantity
 
@@ -36,12 +36,12 @@ def sampled_code(recipe: ProblemMaker, estimator: Estimator) -> Measurement:
     return el.quadrature_moments(problem, estimator, truth)
 
 
-def joined(measurement: Measurement, places: str = "network") -> Moments:
+def joined(measurement: Measurement, places: str = "network") -> AgainstTruth:
     """Moments of the coordinates of a layer ("0", "1", ...), of all blocks, or of the ``body``: all but the head's."""
     prefix = {"network": "", "body": "stages."}.get(places, f"stages.{places}.")
     blocks = (measurement.mean, measurement.variance, measurement.reference)
     chosen = [flat({name: part[name] for name in part if name.startswith(prefix)}) for part in blocks]
-    return Moments(*chosen, torch.zeros_like(chosen[0]), math.inf)
+    return AgainstTruth(*chosen, torch.zeros_like(chosen[0]), math.inf)
 
 
 def flat(blocks: dict[str, Tensor]) -> Tensor:

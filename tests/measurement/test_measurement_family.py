@@ -22,8 +22,8 @@ def same(one, other, tolerance=1e-12):
     assert one.estimator == other.estimator
     assert networks.blocks_close(one.mean, other.mean, tolerance)
     assert networks.blocks_close(one.variance, other.variance, tolerance)
-    for layer, sums in other.groups.per_draw.items():
-        assert networks.blocks_close(one.groups.per_draw[layer], sums, tolerance * DRAWS)
+    for layer, sums in other.groups.sums.items():
+        assert networks.blocks_close(one.groups.sums[layer], sums, tolerance * DRAWS)
     for name, square in other.groups.square.items():
         assert networks.close(one.groups.square[name], square, tolerance)
 

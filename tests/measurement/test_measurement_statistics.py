@@ -11,10 +11,10 @@ import torch
 
 import estimlab as el
 from estimlab.errors import EstimlabError
+from estimlab.measurement.groups import Groups
 from estimlab.measurement.mapped import gradients, record
-from estimlab.measurement.measurement import Groups
 from estimlab.measurement.sampled import sampler
-from estimlab.measurement.statistics import Moments, jackknife, squared_bias
+from estimlab.measurement.statistics import AgainstTruth, jackknife, squared_bias
 from estimlab.randomness.noise import TableNoise
 from estimlab.randomness.streams import RandomStream
 from estimlab.results.columns import COLUMNS, FIELDS, STATISTICS
@@ -249,7 +249,7 @@ def test_the_noise_of_the_reference_is_taken_off_the_squared_bias(seed):
     values = []
     for _ in range(1000):
         reference = truth + stderr * torch.randn(30, generator=generator, dtype=torch.float64)
-        values.append(float(squared_bias(Moments(truth, torch.ones(30).double(), reference, stderr**2, math.inf))))
+        values.append(float(squared_bias(AgainstTruth(truth, torch.ones(30).double(), reference, stderr**2, math.inf))))
     assert abs(scipy.stats.ttest_1samp(values, 0).statistic) < scipy.stats.t.isf(0.5e-3, 999)
     assert float((stderr**2).sum()) > 10 * np.std(values) / math.sqrt(1000)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from estimlab.measurement.intervals.bias import MeanError, squared_bias_interval
 from estimlab.measurement.intervals.ratios import NORMAL_95
-from estimlab.measurement.statistics import Moments
+from estimlab.measurement.statistics import AgainstTruth
 
 Ends = tuple[Tensor, Tensor]
 
@@ -94,7 +94,7 @@ class Direction:
 
 
 def bias_intervals(
-    groups: Float[Tensor, "groups p"], whole: Moments, level: float = 0.95
+    groups: Float[Tensor, "groups p"], whole: AgainstTruth, level: float = 0.95
 ) -> dict[str, tuple[float, float]]:
     """Intervals of the statistics whose standard errors mislead near no bias, from the means of groups of draws.
 

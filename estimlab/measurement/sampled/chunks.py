@@ -9,46 +9,28 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from estimlab.draws import in_rows
+from estimlab.draws import Moments, in_rows
 from estimlab.measurement.sampled.rows import LinearMap
 
 Layers = Mapping[str, Sequence[str]]
 
 
-@dataclass(frozen=True, eq=False)
-class ChunkMoments:
-    """Moments of a number of draws, in float64.
+def from_draws(draws: Mapping[str, Float[Tensor, "draws ..."]], truth: Mapping[str, Tensor], layers: Layers) -> Moments:
+    """From the gradient of every draw, in float64.
 
-    Attributes:
-        count: number of draws.
-        mean: mean per block.
-        square: sum of squared deviations from it.
-        per_draw: per layer, sums over the draws of the cosine with the true gradient, and of the share of its
-            coordinates whose sign is right.
+    Its sums, per layer: over the draws, the cosine with the true gradient, and the share of its coordinates whose sign
+    is right.
     """
-
-    count: int
-    mean: dict[str, Tensor]
-    square: dict[str, Tensor]
-    per_draw: dict[str, dict[str, Tensor]]
-
-
-def from_draws(
-    draws: Mapping[str, Float[Tensor, "draws ..."]], truth: Mapping[str, Tensor], layers: Layers
-) -> ChunkMoments:
-    """From the gradient of every draw."""
     double = {name: block.double() for name, block in draws.items()}
-    mean = {name: block.mean(0) for name, block in double.items()}
-    square = {name: ((block - mean[name]) ** 2).sum(0) for name, block in double.items()}
-    per_draw = {}
+    sums = {}
     for layer, blocks in layers.items():
         flat = torch.cat([in_rows(double[name]) for name in blocks], 1)
         true = torch.cat([truth[name].flatten() for name in blocks])
         known = true != 0
         right = (torch.sign(flat[:, known]) == torch.sign(true[known])).double().mean(1)
         cosine = _cosine(flat @ true, (flat * flat).sum(1), true)
-        per_draw[layer] = {"mean_cosine": cosine.sum(), "sign_correct": right.sum()}
-    return ChunkMoments(len(next(iter(double.values()))), mean, square, per_draw)
+        sums[layer] = {"mean_cosine": cosine.sum(), "sign_correct": right.sum()}
+    return Moments.of(double, sums)
 
 
 def gradients_of_rows(maps: Sequence[LinearMap], deltas: Sequence[Tensor]) -> dict[str, Float[Tensor, "draws ..."]]:
@@ -61,7 +43,7 @@ def gradients_of_rows(maps: Sequence[LinearMap], deltas: Sequence[Tensor]) -> di
 
 def from_rows(
     maps: Sequence[LinearMap], gradients: Sequence[Sequence[Tensor]], truth: Mapping[str, Tensor], layers: Layers
-) -> list[ChunkMoments]:
+) -> list[Moments]:
     """Per estimator, from the rows of a problem of one example: matrix products, no gradient per draw.
 
     Args:
@@ -74,7 +56,7 @@ def from_rows(
     return [_moments(inputs, deltas, layers) for deltas in gradients]
 
 
-def _moments(inputs: Sequence[_Inputs], deltas: Sequence[Tensor], layers: Layers) -> ChunkMoments:
+def _moments(inputs: Sequence[_Inputs], deltas: Sequence[Tensor], layers: Layers) -> Moments:
     count = len(deltas[0])
     mean: dict[str, Tensor] = {}
     square: dict[str, Tensor] = {}
@@ -85,7 +67,7 @@ def _moments(inputs: Sequence[_Inputs], deltas: Sequence[Tensor], layers: Layers
         mean |= one.map.split(rows.total / count)
         square |= one.map.split((rows.energy - rows.total**2 / count).clamp(min=0))
         found[owners[one.map.names[0]]].append(rows)
-    return ChunkMoments(count, mean, square, {layer: _per_draw(rows) for layer, rows in found.items()})
+    return Moments(count, mean, square, {layer: _per_draw(rows) for layer, rows in found.items()})
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,8 @@ from estimlab.declared import checked
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator
 from estimlab.measurement import arguments
-from estimlab.measurement.measurement import Groups, Measurement
+from estimlab.measurement.groups import Groups
+from estimlab.measurement.measurement import Measurement
 from estimlab.measurement.sampled.sampler import Sampler
 from estimlab.model.problem import Problem
 from estimlab.progress import track

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from estimlab.draws import Moments
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator
 from estimlab.measurement.mapped import elements_per_draw, gradients, record
-from estimlab.measurement.sampled.chunks import ChunkMoments, from_draws, from_rows, gradients_of_rows
+from estimlab.measurement.sampled.chunks import from_draws, from_rows, gradients_of_rows
 from estimlab.measurement.sampled.family import shares_states
 from estimlab.measurement.sampled.rows import capture, serves
 from estimlab.model.problem import Problem
@@ -70,10 +71,10 @@ class Sampler:
         elements = max(elements_per_draw(self.problem, requests) for requests in self.requests)
         return max(4, CHUNK_ELEMENTS // elements // 4 * 4)
 
-    def chunk(self, start: int, stop: int) -> list[ChunkMoments]:
+    def chunk(self, start: int, stop: int) -> list[Moments]:
         """Moments of draws ``start .. stop - 1`` of each estimator; start divisible by four."""
         tables = self._tables(start, stop)
-        found: dict[int, ChunkMoments] = {}
+        found: dict[int, Moments] = {}
         for family in self.families:
             found |= self._by_rows(family, tables, start, stop - start)
         for number in set(range(len(self.estimators))) - set(found):
@@ -82,7 +83,7 @@ class Sampler:
 
     def _by_rows(
         self, family: tuple[int, ...], tables: dict[Key, Tensor], start: int, draws: int
-    ) -> dict[int, ChunkMoments]:
+    ) -> dict[int, Moments]:
         """Moments of the estimators of a family; none where rows turn out not to serve."""
         captured = capture(self.problem, [self.estimators[number] for number in family], tables, draws)
         if captured is None:
@@ -96,7 +97,7 @@ class Sampler:
             self._check(self.estimators[number], one.mean, start)
         return dict(zip(family, moments, strict=True))
 
-    def _moments(self, number: int, draws: dict[str, Tensor], start: int) -> ChunkMoments:
+    def _moments(self, number: int, draws: dict[str, Tensor], start: int) -> Moments:
         self._check(self.estimators[number], draws, start)
         return from_draws(draws, self.truth, self.problem.network.layers())
 
