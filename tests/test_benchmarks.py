@@ -1,11 +1,6 @@
 """The benchmarks run, on sizes too small to say anything of speed, and what they compare agrees."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import estimlab as el
 from benchmarks import engine, others, sampling, scaling

@@ -2,22 +2,17 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
+from statements.exempt import ANSWERS, PAGES
 
 from estimlab.errors import EstimlabError
 from estimlab.results.statements import Statement, rewritten, tables_of, worded
 from estimlab.results.study import load_study
+from studies.statements.__main__ import pages, stated
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "studies")]
-
-from statements.exempt import ANSWERS, PAGES  # noqa: E402
-
-from studies.statements.__main__ import pages, stated  # noqa: E402
-
 STUDIES = {path.stem: load_study(path) for path in sorted((ROOT / "studies").glob("*.py"))}
 TABLES = tables_of(ROOT / "studies")
 TEXTS = {page: page.read_text() for page in pages()}

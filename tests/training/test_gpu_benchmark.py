@@ -11,8 +11,6 @@ import pytest
 import torch
 from training_toys import small, two_kinds
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
 import estimlab as el
 from benchmarks import gpu
 from benchmarks.agreement import agreement

@@ -55,7 +55,7 @@ def test_key_is_stable() -> None:
     # A change of this number means that every store on earth computes its cells again.
     key = content_key(Recipe((1, 2.5, "a", None, True, Logistic(2.0))))
     assert key == "054177d71326b0cfbaeb96570cf1c48f"
-    script = "from test_results_identity import *; print(content_key(Recipe((1, 2.5, 'a', None, True, Logistic(2.0)))))"
+    script = "from test_identity import *; print(content_key(Recipe((1, 2.5, 'a', None, True, Logistic(2.0)))))"
     folder = str(__file__).rpartition("/")[0]
     for seed in ("1", "2"):
         variables = {**environment(), "PYTHONHASHSEED": seed}

@@ -234,7 +234,7 @@ def test_estimators_that_use_values_only_do_not_differentiate_the_objective(esti
 def test_the_head_gets_the_derivative_at_the_drawn_states(estimator):
     """Every estimator differentiates the head by its own parameters as autograd does."""
     if isinstance(estimator, el.Average | el.ReinforceLOO | el.PSA):
-        pytest.skip("the head's derivative is a mean over several states; test_estimators_one_layer.py has its mean")
+        pytest.skip("the head's derivative is a mean over several states; test_one_layer.py has its mean")
     if not estimator.draws_states:
         pytest.skip("the head is differentiated at states that are relaxed or not drawn")
     problem = problem_of()

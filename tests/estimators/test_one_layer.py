@@ -149,7 +149,7 @@ def test_unbiased_in_all_layers_is_unbiased_in_all_layers(estimator, law):
     if joint_nodes(problem, estimator) > 50_000:
         problem = networks.classification((1, 1, 1), batch=2, units=el.BinaryUnits(law, 0, 1))
     if joint_nodes(problem, estimator) > 50_000:
-        pytest.skip("too many joint nodes; test_estimators_rebar.py has the statistical gate")
+        pytest.skip("too many joint nodes; test_rebar.py has the statistical gate")
     measured = el.quadrature_moments(problem, estimator)
     for name, difference in measured.bias.items():
         assert float(difference.norm() / measured.reference[name].norm()) < 1e-10, name
