@@ -11,8 +11,8 @@ import estimlab as el
 from benchmarks.networks import chain
 from estimlab.estimators import catalogue
 from estimlab.estimators.base import ActivationEstimator
-from estimlab.training.noise import CounterNoise, row_keys, uniforms, words
-from estimlab.training.units import TrainedUnits
+from estimlab.training.counter_noise import CounterNoise, row_keys, uniforms, words
+from estimlab.training.trained_units import TrainedUnits
 
 DEVICES = ("cpu", "cuda")
 EXACT, FLOAT64, FLOAT32 = 1e-10, 1e-9, 2e-4

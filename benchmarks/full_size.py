@@ -8,14 +8,14 @@ from typing import Any
 
 import estimlab as el
 from estimlab.training.configuration import Configuration, Execution
+from estimlab.training.listener import Listener, metrics_line
 from estimlab.training.loop import train
-from estimlab.training.recipes.base import Recipe
-from estimlab.training.report import Report, metrics_line
+from estimlab.training.recipes.recipe import Recipe
 
 ACCURACY_BAR, SECONDS_BAR = 0.90, 480.0
 
 
-class Lines(Report):
+class Lines(Listener):
     """A line per epoch on standard output."""
 
     def __init__(self, epochs: int):
@@ -34,7 +34,7 @@ def fit(recipe: Recipe, estimator: el.Estimator, out: Path, seconds: float, **ch
     execution = Execution(seconds=seconds, **choices)
     configuration = Configuration(recipe, estimator)
     began = time.monotonic()
-    session = train(configuration, out / configuration.title, execution, resume=True, report=Lines(recipe.epochs))
+    session = train(configuration, out / configuration.title, execution, resume=True, listener=Lines(recipe.epochs))
     if session.epoch < recipe.epochs:
         return None
     metrics = session.record.metrics

@@ -26,10 +26,10 @@ from benchmarks.full_size import fit, judged
 from benchmarks.steptime import peak_memory, step_time
 from benchmarks.timing import machine
 from estimlab.results.files import require_writable
-from estimlab.training.recipes.base import Recipe
 from estimlab.training.recipes.cifar10_psa import Cifar10Psa
 from estimlab.training.recipes.cifar10_vgg import Cifar10Vgg
 from estimlab.training.recipes.mnist_vae import MnistVae
+from estimlab.training.recipes.recipe import Recipe
 
 NO_GPU = "benchmarks.gpu needs a CUDA GPU, and torch sees none here: run it on a machine that has one."
 RESULTS = Path(__file__).parent / "results"

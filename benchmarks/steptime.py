@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 import estimlab as el
 from benchmarks.timing import seconds
-from estimlab.training.noise import row_keys
-from estimlab.training.recipes.base import Recipe
+from estimlab.training.counter_noise import row_keys
+from estimlab.training.recipes.recipe import Recipe
+from estimlab.training.trained_units import TrainedUnits
 from estimlab.training.trainee import Trainee, run
-from estimlab.training.units import TrainedUnits
 
 TIME_BAR, MEMORY_BAR = 1.15, 1.25
 

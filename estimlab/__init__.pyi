@@ -79,10 +79,10 @@ from estimlab.model.units import BinaryUnits as BinaryUnits
 from estimlab.randomness.noise import Noise as Noise
 from estimlab.randomness.noise import TorchNoise as TorchNoise
 from estimlab.randomness.streams import RandomStream as RandomStream
-from estimlab.references.base import Gradient as Gradient
-from estimlab.references.base import Reference as Reference
 from estimlab.references.layerwise import LayerwiseEnumeration as LayerwiseEnumeration
 from estimlab.references.monte_carlo import MonteCarloReference as MonteCarloReference
 from estimlab.references.paths import PathEnumeration as PathEnumeration
+from estimlab.references.reference import Gradient as Gradient
+from estimlab.references.reference import Reference as Reference
 
 __version__: str

@@ -12,7 +12,7 @@ from typing import Any
 
 from statements.audit import ANSWER
 
-from estimlab.cells.auditing.base import Claim
+from estimlab.cells.auditing.claim import Claim
 from estimlab.cells.auditing.kinds import BackwardFormula, MeanGradient, Number
 from estimlab.results.columns import Column
 from estimlab.results.study import Study

@@ -17,9 +17,9 @@ from estimlab.cells import ExactMoments, FrozenProblem, MonteCarloMoments, Train
 from estimlab.estimators.base import HardForward
 from estimlab.results.columns import Column
 from estimlab.results.study import Study
-from estimlab.training.recipes.base import Recipe
 from estimlab.training.recipes.digits import Digits
 from estimlab.training.recipes.fashion import Fashion
+from estimlab.training.recipes.recipe import Recipe
 
 ESTIMATORS = (
     el.StraightThrough(),

@@ -21,8 +21,8 @@ from estimlab.model.problem import Problem
 from estimlab.model.units import BinaryUnits
 from estimlab.problems.descent import exact_descent
 from estimlab.problems.toys import initialise, toy_points
-from estimlab.references.base import Gradient
 from estimlab.references.layerwise import LayerwiseEnumeration
+from estimlab.references.reference import Gradient
 
 
 @dataclass(frozen=True)

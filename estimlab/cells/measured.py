@@ -17,7 +17,7 @@ from estimlab.measurement.labels import beside, estimator_columns
 from estimlab.measurement.measurement import Measurement
 from estimlab.measurement.sampled.monte_carlo import measure
 from estimlab.results.study import Cell
-from estimlab.training.recipes.base import Recipe
+from estimlab.training.recipes.recipe import Recipe
 
 
 @dataclass(frozen=True)

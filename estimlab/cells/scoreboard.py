@@ -84,7 +84,7 @@ def scores(estimator: Estimator, draws: int = DRAWS) -> tuple[Score, ...]:
     return tuple(Score(problem, estimator, draws) for problem in PROBLEMS)
 
 
-def catalogue_scores() -> tuple[Score, ...]:
+def known_scores() -> tuple[Score, ...]:
     """The cells of every estimator of the catalogue with its default fields."""
     estimators = [cls() for cls in catalogue() if cls.name != "average"]
     return tuple(score for estimator in estimators for score in scores(estimator))

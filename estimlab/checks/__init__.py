@@ -4,9 +4,9 @@
 """
 
 from estimlab.checks.given import expected_of
+from estimlab.checks.judge import CHECKS, CLAIMS, Check, check_estimator
 from estimlab.checks.pytest_items import parametrize_with_checks
 from estimlab.checks.report import CheckFailedWarning, CheckReport, Row
-from estimlab.checks.suite import CHECKS, CLAIMS, Check, check_estimator
 
 __all__ = [
     "CHECKS",

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from estimlab.checks.suite import check_estimator, chosen_checks
+from estimlab.checks.judge import check_estimator, chosen_checks
 from estimlab.estimators import catalogue
 
 OPEN = ("refuted", "undecided")

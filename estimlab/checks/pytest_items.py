@@ -8,8 +8,8 @@ from functools import cache
 from typing import Any
 
 from estimlab.checks.given import expectations, instances, require_seed
+from estimlab.checks.judge import CHECKS, CLAIMS, Check, chosen_checks, judged
 from estimlab.checks.report import Row
-from estimlab.checks.suite import CHECKS, CLAIMS, Check, chosen_checks, judged
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator
 

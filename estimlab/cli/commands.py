@@ -106,9 +106,9 @@ def run(
     """Compute the cells of a study that are not finished yet, and write its table."""
     with _reported(debug), ExitStack() as stack:
         from estimlab.results.cluster import Tls, cluster
-        from estimlab.results.progress import for_terminal
         from estimlab.results.runner import run_study
         from estimlab.results.study import load_study
+        from estimlab.results.study_progress import for_terminal
         from estimlab.results.table import rewrite_answer
 
         loaded = load_study(study)

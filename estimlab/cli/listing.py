@@ -87,7 +87,7 @@ def _classes(package: str, base: str) -> Callable[[], Listing]:
 
 def _recipes() -> Listing:
     recipes = importlib.import_module("estimlab.training.recipes")
-    return ("name", "what it is"), [(name, cls.summary) for name, cls in recipes.catalogue().items()]
+    return ("name", "what it is"), [(name, cls.summary) for name, cls in recipes.named_recipes().items()]
 
 
 KINDS: dict[str, Callable[[], Listing]] = {

@@ -9,8 +9,8 @@ from estimlab.arguments import refusal
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator
 from estimlab.model.problem import Problem
-from estimlab.references.base import Gradient, Reference
 from estimlab.references.layerwise import LayerwiseEnumeration
+from estimlab.references.reference import Gradient, Reference
 
 
 def problem(value: Any, who: str) -> Problem:

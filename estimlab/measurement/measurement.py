@@ -28,7 +28,7 @@ from estimlab.measurement.statistics import (
 )
 from estimlab.measurement.summary import headline, summary
 from estimlab.model.problem import Problem
-from estimlab.references.base import Gradient
+from estimlab.references.reference import Gradient
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,7 +19,7 @@ from estimlab.measurement.measurement import Measurement
 from estimlab.model.problem import Problem
 from estimlab.progress import track
 from estimlab.randomness.quadrature import QuadratureGrid, Rule, tanh_sinh
-from estimlab.references.base import Gradient, Reference
+from estimlab.references.reference import Gradient, Reference
 
 WHO = "quadrature_moments"
 CHUNK_ELEMENTS = 1 << 22

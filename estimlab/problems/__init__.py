@@ -14,7 +14,7 @@ from estimlab.problems.suite import Description, published, suite_of
 if TYPE_CHECKING:  # listing the names needs no torch
     from estimlab.model.problem import Problem
     from estimlab.problems.descent import exact_descent
-    from estimlab.references.base import Gradient
+    from estimlab.references.reference import Gradient
 
 __all__ = ["Description", "cite", "describe", "exact_descent", "load", "names", "truth"]
 

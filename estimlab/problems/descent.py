@@ -8,8 +8,8 @@ import torch
 
 from estimlab.errors import EstimlabError
 from estimlab.model.problem import Problem
-from estimlab.references.base import Reference
 from estimlab.references.layerwise import LayerwiseEnumeration
+from estimlab.references.reference import Reference
 
 
 def exact_descent(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # names, descriptions and citations need no torch
     from torch import Tensor
 
     from estimlab.model.problem import Problem
-    from estimlab.references.base import Gradient
+    from estimlab.references.reference import Gradient
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Suite:
         import torch
 
         from estimlab.model.fingerprint import Fingerprint
-        from estimlab.references.base import Gradient
+        from estimlab.references.reference import Gradient
 
         tensors, made = self._tensors(name), self._entry(name)["truth"]
         prefix = "truth.gradient."

@@ -12,8 +12,8 @@ from estimlab.errors import EstimlabError
 from estimlab.model.chain import Chain
 from estimlab.model.fingerprint import Fingerprint
 from estimlab.model.problem import Problem
-from estimlab.references.base import Gradient, Reference, exact_gradient
 from estimlab.references.plan import Plan, plan_enumeration
+from estimlab.references.reference import Gradient, Reference, exact_gradient
 from estimlab.references.sweep import Sweep
 
 TABLE_ELEMENTS = 1 << 16  # of one product table, for all rows of a block: a few such tables stay in the cache

@@ -20,8 +20,8 @@ from estimlab.model.problem import Problem
 from estimlab.progress import track
 from estimlab.randomness.noise import Key, Request
 from estimlab.randomness.streams import REFERENCE_STREAM, RandomStream
-from estimlab.references.base import Gradient, Reference
 from estimlab.references.contraction import state_table
+from estimlab.references.reference import Gradient, Reference
 
 CHUNK_ELEMENTS = 1 << 20  # 8 MB in float64, about a cache
 Uniforms = Mapping[int, Tensor]  # one table per site

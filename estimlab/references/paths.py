@@ -15,7 +15,7 @@ from estimlab.declared import checked
 from estimlab.errors import EstimlabError
 from estimlab.model.fingerprint import Fingerprint
 from estimlab.model.problem import Problem
-from estimlab.references.base import Gradient, Reference, exact_gradient
+from estimlab.references.reference import Gradient, Reference, exact_gradient
 
 
 @final

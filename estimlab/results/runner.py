@@ -19,10 +19,10 @@ from estimlab.results.columns import require_defined
 from estimlab.results.files import require_writable
 from estimlab.results.former import former_key
 from estimlab.results.pool import local_pool, worker_count
-from estimlab.results.progress import Progress
 from estimlab.results.provenance import git_state
 from estimlab.results.store import Store
 from estimlab.results.study import Cell, LoadedStudy
+from estimlab.results.study_progress import Progress
 
 if TYPE_CHECKING:
     import pandas

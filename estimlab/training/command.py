@@ -11,9 +11,9 @@ from typing import Any
 from estimlab.errors import EstimlabError, closest
 from estimlab.training.configuration import Configuration, Execution, rebuild
 from estimlab.training.loop import train
-from estimlab.training.progress import Live
-from estimlab.training.recipes import Recipe, catalogue, find_recipe
+from estimlab.training.recipes import Recipe, find_recipe, named_recipes
 from estimlab.training.record import CHECKPOINT, read_run
+from estimlab.training.run_progress import Live
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def configure(chosen: Chosen, estimator: Callable[[], Any]) -> Configuration:
             raise EstimlabError("--like repeats a run as it was: give no recipe, --recipe-set or --epochs with it.")
         return read_run(chosen.like)[0]
     if chosen.recipe is None:
-        raise EstimlabError(f"Give the name of a recipe: {', '.join(catalogue())}.")
+        raise EstimlabError(f"Give the name of a recipe: {', '.join(named_recipes())}.")
     cls = find_recipe(chosen.recipe)
     settings = dict(_setting(cls, text) for text in chosen.choices or [])
     if chosen.epochs is not None:
@@ -101,4 +101,4 @@ def _setting(cls: type[Recipe], text: str) -> tuple[str, Any]:
 
 def listing() -> str:
     """The recipes, one paragraph each, for the help."""
-    return "\n\n".join(["Recipes:", *(f"{name}: {cls.summary}" for name, cls in catalogue().items())])
+    return "\n\n".join(["Recipes:", *(f"{name}: {cls.summary}" for name, cls in named_recipes().items())])

@@ -18,7 +18,7 @@ from estimlab.errors import EstimlabError
 from estimlab.estimators.base import ActivationEstimator, Estimator
 from estimlab.results.former import former_key
 from estimlab.results.identity import content_key
-from estimlab.training.recipes.base import Recipe
+from estimlab.training.recipes.recipe import Recipe
 
 
 @dataclass(frozen=True)

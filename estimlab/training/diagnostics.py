@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from estimlab.training.noise import row_keys
+from estimlab.training.counter_noise import row_keys
 from estimlab.training.trainee import Trainee, evaluation_mode, hard, run
 
 DIAGNOSIS = 1 << 22

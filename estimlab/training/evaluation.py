@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from estimlab.errors import EstimlabError
-from estimlab.training.noise import EVALUATION, row_keys
+from estimlab.training.counter_noise import EVALUATION, row_keys
 from estimlab.training.trainee import Activation, Trainee, evaluation_mode, expected, hard, run, sign
 
 Mode = Literal["mean", "sign", "draws"]

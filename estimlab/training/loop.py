@@ -15,14 +15,14 @@ from estimlab.errors import EstimlabError
 from estimlab.results.files import require_writable
 from estimlab.training.checkpoint import load_checkpoint, save_checkpoint
 from estimlab.training.configuration import Configuration, Execution
+from estimlab.training.counter_noise import row_keys
 from estimlab.training.data import Dataset
 from estimlab.training.data.batches import shuffled
 from estimlab.training.diagnostics import culprit, diagnose
 from estimlab.training.distributed import World, choose_device, joined
 from estimlab.training.evaluation import Accuracy, Mode, accuracy
-from estimlab.training.noise import row_keys
+from estimlab.training.listener import Listener
 from estimlab.training.record import CHECKPOINT, Record
-from estimlab.training.report import Report
 from estimlab.training.trainee import Trainee
 
 EVALUATION_BATCH = 1000
@@ -37,7 +37,7 @@ def train(
     out: Path | None = None,
     execution: Execution | None = None,
     resume: bool = False,
-    report: Report | None = None,
+    listener: Listener | None = None,
 ) -> Session:
     """Train, and return the session with its trained network and its metrics.
 
@@ -46,7 +46,7 @@ def train(
         out: folder of checkpoint, metrics and provenance; None: nothing is written.
         execution: device and the like.
         resume: go on from the folder's checkpoint where there is one.
-        report: told about every step and epoch.
+        listener: told about every step and epoch.
 
     Raises:
         EstimlabError: missing data, NaN in a layer, a folder of another run, a corrupt checkpoint.
@@ -55,12 +55,12 @@ def train(
     if out is not None:
         require_writable(out / CHECKPOINT, out / "run.json")
     device = choose_device(execution.device)
-    report = report or Report()
+    listener = listener or Listener()
     with joined(device) as world, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         session = Session(configuration, execution, device, world, out)
         session.begin(resume)
         try:
-            _run(session, report)
+            _run(session, listener)
         except KeyboardInterrupt as interrupt:
             raise type(interrupt)(_so_far(session)) from None
         if session.epoch == configuration.recipe.epochs:
@@ -68,14 +68,14 @@ def train(
     return session
 
 
-def _run(session: Session, report: Report) -> None:
+def _run(session: Session, listener: Listener) -> None:
     """Epochs until the last one, or until the execution says so."""
     began, execution, recipe = time.monotonic(), session.execution, session.recipe
     last = min(execution.stop_after or recipe.epochs, recipe.epochs)
-    with report.of(session):
+    with listener.of(session):
         while session.epoch < last:
-            session.run_epoch(report.step)
-            report.epoch(session.record.metrics[-1])
+            session.run_epoch(listener.step)
+            listener.epoch(session.record.metrics[-1])
             if execution.seconds is not None and time.monotonic() - began > execution.seconds:
                 break
 

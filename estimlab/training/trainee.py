@@ -15,8 +15,8 @@ from estimlab.estimators.base import ActivationEstimator, Estimator
 from estimlab.model.network import Site, StochasticNetwork
 from estimlab.model.objectives import Objective
 from estimlab.model.problem import Problem
-from estimlab.training.noise import CounterNoise
-from estimlab.training.units import TrainedUnits
+from estimlab.training.counter_noise import CounterNoise
+from estimlab.training.trained_units import TrainedUnits
 
 Activation = Callable[[int, Tensor], Tensor]
 

@@ -18,11 +18,11 @@ import estimlab as el
 from estimlab.checks.claims.expectation import everything
 from estimlab.checks.comparisons import compare
 from estimlab.checks.integrals.means import quick_mean, true_gradient
+from estimlab.checks.judge import CHECKS
 from estimlab.checks.problems.causes import blame
 from estimlab.checks.problems.covering import COVERING
 from estimlab.checks.problems.settings import PLAIN, Setting, plainer
 from estimlab.checks.report import Cause
-from estimlab.checks.suite import CHECKS
 
 DIMENSIONS = {
     "layers": [(1,), (2,), (6,), ((2, 2),), (2, 2), (5, 1), (1, 2, 1)],

@@ -13,10 +13,10 @@ from torch import nn
 import estimlab as el
 from estimlab.checks import CHECKS, CLAIMS, CheckFailedWarning, expected_of
 from estimlab.checks.given import chosen_claims, expectations, instance, instances, one_of, require_seed
+from estimlab.checks.judge import FAULTS as FAULT_CLAIMS
+from estimlab.checks.judge import chosen_checks
 from estimlab.checks.remedies import BY_CAUSE, BY_CLAIM, with_remedy
 from estimlab.checks.report import Row
-from estimlab.checks.suite import FAULTS as FAULT_CLAIMS
-from estimlab.checks.suite import chosen_checks
 
 DEGREE = "exact within one layer, degree 1"
 VALUE = "is a value"

@@ -14,10 +14,10 @@ import pytest
 from results_toys import environment, ran
 
 from estimlab.errors import EstimlabError
-from estimlab.results.progress import Progress
 from estimlab.results.runner import run_study
 from estimlab.results.store import Store
 from estimlab.results.study import load_study
+from estimlab.results.study_progress import Progress
 from estimlab.results.table import read_table
 
 Write = Callable[..., Path]

@@ -15,10 +15,10 @@ import pytest
 from results_toys import environment, finished, is_gone, ran, seconds, wait_for
 
 from estimlab.errors import EstimlabError
-from estimlab.results.progress import Progress
 from estimlab.results.runner import run_study
 from estimlab.results.store import Store
 from estimlab.results.study import load_study
+from estimlab.results.study_progress import Progress
 from estimlab.results.table import read_table
 
 Cli = Callable[..., subprocess.CompletedProcess]

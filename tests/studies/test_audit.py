@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import estimlab as el
-from estimlab.cells.auditing.base import installed, verdict
+from estimlab.cells.auditing.claim import installed, verdict
 from estimlab.cells.auditing.kinds import BackwardFormula, MeanGradient, Number
 from estimlab.results.study import load_study
 from estimlab.results.table import read_table

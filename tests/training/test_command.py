@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 import estimlab as el
 from estimlab.cli import app
 from estimlab.training.command import Chosen, configure
-from estimlab.training.recipes import catalogue
+from estimlab.training.recipes import named_recipes
 from estimlab.training.recipes.digits import Digits
 
 SMALL = ["--recipe-set", "examples=100", "--recipe-set", "widths=(6, 5)", "--epochs", "2"]
@@ -20,7 +20,7 @@ def typed(*arguments):
 
 def test_help_lists_the_recipes():
     text = typed("--help").output
-    for name, cls in catalogue().items():
+    for name, cls in named_recipes().items():
         assert f"{name}: {cls.summary}"[:60] in text
 
 

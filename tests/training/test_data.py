@@ -25,10 +25,10 @@ from training_files import (
 )
 
 from estimlab.errors import EstimlabError
+from estimlab.training.counter_noise import row_keys
 from estimlab.training.data import NAMES, PublishedFile, data_folder, find_file, load, published
 from estimlab.training.data.batches import flip_and_crop, scaled, shuffled
 from estimlab.training.data.formats import read_cifar_pickle, read_idx
-from estimlab.training.noise import row_keys
 
 NAMES_OF_BATCHES = [*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"]
 

@@ -19,9 +19,9 @@ from estimlab.training.configuration import Configuration, Execution
 from estimlab.training.diagnostics import diagnose
 from estimlab.training.evaluation import Accuracy, wilson
 from estimlab.training.loop import train
-from estimlab.training.progress import ImagesPerSecond, Live
 from estimlab.training.recipes.digits import Digits
 from estimlab.training.recipes.fashion import Fashion
+from estimlab.training.run_progress import ImagesPerSecond, Live
 from estimlab.training.trainee import Trainee
 
 
@@ -149,7 +149,7 @@ def test_a_recipe_may_choose_optimiser_and_schedule():
 
 def test_a_terminal_shows_a_bar_with_images_per_second():
     text = io.StringIO()
-    train(Configuration(small(epochs=2), el.ZGR()), report=Live(Console(file=text, force_terminal=True, width=150)))
+    train(Configuration(small(epochs=2), el.ZGR()), listener=Live(Console(file=text, force_terminal=True, width=150)))
     assert "epoch 1/2" in text.getvalue()
     assert "0/4" in text.getvalue()
     assert str(ImagesPerSecond(50).render(Mock(spec=Task, speed=20.0))) == "1,000 images/s"
@@ -166,7 +166,7 @@ def test_shared_sites_are_refused():
 
 
 def test_progress_says_images_per_second(capsys):
-    train(Configuration(small(epochs=1), el.ZGR()), report=Live())
+    train(Configuration(small(epochs=1), el.ZGR()), listener=Live())
     text = capsys.readouterr().err
     assert "digits-zgr-seed0" in text
     assert "images_per_second" in text

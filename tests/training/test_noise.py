@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 
 import estimlab as el
-from estimlab.training.noise import CounterNoise, mix, row_keys, uniforms, words
+from estimlab.training.counter_noise import CounterNoise, mix, row_keys, uniforms, words
 
 SHAPE = (4, 8, 8)
 

@@ -11,12 +11,12 @@ from training_toys import two_kinds
 
 import estimlab as el
 from estimlab.training.configuration import Configuration, Execution
+from estimlab.training.counter_noise import row_keys
 from estimlab.training.data import published
 from estimlab.training.data.files import PublishedFile
 from estimlab.training.distributed import World
 from estimlab.training.loop import Session, train
-from estimlab.training.noise import row_keys
-from estimlab.training.recipes import catalogue, find_recipe
+from estimlab.training.recipes import find_recipe, named_recipes
 from estimlab.training.recipes.cifar10_psa import Cifar10Psa
 from estimlab.training.recipes.cifar10_vgg import Cifar10Vgg
 from estimlab.training.recipes.fashion import Fashion
@@ -31,8 +31,8 @@ SMALL_PSA = Cifar10Psa(epochs=1, batch_size=8, layers=((4, 3, 1), (4, 3, 2), (6,
 
 
 def test_every_file_is_a_recipe_with_a_summary():
-    assert set(catalogue()) == {"digits", "fashion", "mnist_vae", "cifar10_vgg", "cifar10_psa"}
-    assert all(cls.summary and cls() == cls() for cls in catalogue().values())
+    assert set(named_recipes()) == {"digits", "fashion", "mnist_vae", "cifar10_vgg", "cifar10_psa"}
+    assert all(cls.summary and cls() == cls() for cls in named_recipes().values())
     with pytest.raises(el.EstimlabError, match="'cifar10_vgg'"):
         find_recipe("cifar10_vg")
 

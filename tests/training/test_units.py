@@ -12,9 +12,9 @@ from torch import nn
 import estimlab as el
 from estimlab.estimators import catalogue
 from estimlab.estimators.base import ActivationEstimator
-from estimlab.training.noise import CounterNoise, row_keys, uniforms, words
+from estimlab.training.counter_noise import CounterNoise, row_keys, uniforms, words
+from estimlab.training.trained_units import TrainedUnits
 from estimlab.training.trainee import Trainee
-from estimlab.training.units import TrainedUnits
 
 UNITS = el.BinaryUnits(el.Gaussian(0.7), 0.0, 1.0)
 ACTIVATIONS = [cls() for cls in catalogue() if issubclass(cls, ActivationEstimator)]
@@ -86,8 +86,8 @@ from torch import nn
 import estimlab as el
 from estimlab.estimators import catalogue
 from estimlab.estimators.base import ActivationEstimator
-from estimlab.training.noise import row_keys
-from estimlab.training.units import TrainedUnits
+from estimlab.training.counter_noise import row_keys
+from estimlab.training.trained_units import TrainedUnits
 
 class Every(nn.Module):
     def __init__(self, recompute):

@@ -7,7 +7,7 @@ import estimlab as el
 from estimlab.training.configuration import Configuration, Execution
 from estimlab.training.data import Dataset, Split
 from estimlab.training.loop import train
-from estimlab.training.recipes import base
+from estimlab.training.recipes import recipe
 from estimlab.training.recipes.digits import Digits
 
 torch.set_num_threads(1)
@@ -47,5 +47,5 @@ def two_kinds(patch):
         return Split(pixels, targets)
 
     data = Dataset("cifar10", {"train": split(80), "test": split(40)}, (), 255, "")
-    load = base.load
-    patch.setattr(base, "load", lambda name, *rest: data if name == "cifar10" else load(name, *rest))
+    load = recipe.load
+    patch.setattr(recipe, "load", lambda name, *rest: data if name == "cifar10" else load(name, *rest))

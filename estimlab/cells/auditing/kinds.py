@@ -11,7 +11,7 @@ from torch import Tensor
 from estimlab.adapters.calls import Interface
 from estimlab.adapters.functions import RelaxedFunction, SampledFunction, SpikeFunction
 from estimlab.adapters.losses import SurrogateLoss, from_gradient
-from estimlab.cells.auditing.base import EXACT_TOLERANCE, Claim
+from estimlab.cells.auditing.claim import EXACT_TOLERANCE, Claim
 from estimlab.cells.makers import Bits
 from estimlab.estimators.base import Estimator
 from estimlab.measurement.exact.moments import exact_moments

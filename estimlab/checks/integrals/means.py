@@ -18,9 +18,9 @@ from estimlab.model.chain import Chain
 from estimlab.model.problem import Problem
 from estimlab.randomness.noise import Key, Request
 from estimlab.randomness.quadrature import QuadratureGrid, Rule, tanh_sinh
-from estimlab.references.base import Gradient
 from estimlab.references.layerwise import LayerwiseEnumeration
 from estimlab.references.paths import PathEnumeration
+from estimlab.references.reference import Gradient
 
 QUICK_NODES = 1 << 16
 STANDARD, FINER = tanh_sinh(), tanh_sinh(1 / 32)

@@ -19,9 +19,9 @@ from estimlab.measurement.exact.covariance import LayerFactors, loses_digits, su
 from estimlab.measurement.exact.layers import ChainLayers
 from estimlab.measurement.measurement import Measurement
 from estimlab.model.problem import Problem
-from estimlab.references.base import Gradient, Reference
 from estimlab.references.layerwise import require_chain
 from estimlab.references.plan import Plan, product_rate
+from estimlab.references.reference import Gradient, Reference
 
 
 @checked

@@ -19,7 +19,7 @@ from estimlab.measurement.sampled.sampler import Sampler
 from estimlab.model.problem import Problem
 from estimlab.progress import track
 from estimlab.randomness.streams import RandomStream
-from estimlab.references.base import Gradient, Reference
+from estimlab.references.reference import Gradient, Reference
 
 GROUPS = 64
 

@@ -17,7 +17,7 @@ from estimlab.measurement.sampled.rows import capture, serves
 from estimlab.model.problem import Problem
 from estimlab.randomness.noise import Key, Request, TableNoise
 from estimlab.randomness.streams import RandomStream
-from estimlab.references.base import Gradient
+from estimlab.references.reference import Gradient
 
 CHUNK_ELEMENTS = 1 << 23  # numbers that the draws of a chunk keep in memory
 

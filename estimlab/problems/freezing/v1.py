@@ -22,9 +22,9 @@ from estimlab.problems.descent import exact_descent
 from estimlab.problems.freezing.recipes_v1 import LEARNING_RATE, RECIPES, Recipe
 from estimlab.problems.storage import MANIFEST, Arrays, content_hash, write_arrays, write_manifest
 from estimlab.problems.toys import initialise
-from estimlab.references.base import Gradient
 from estimlab.references.layerwise import LayerwiseEnumeration
 from estimlab.references.paths import PathEnumeration
+from estimlab.references.reference import Gradient
 
 VERSION = "v1"
 MAX_UNITS = 16  # of a problem whose truth is confirmed by enumeration of all paths

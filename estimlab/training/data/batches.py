@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from estimlab.errors import EstimlabError
-from estimlab.training.noise import AUGMENTATION, uniforms, words
+from estimlab.training.counter_noise import AUGMENTATION, uniforms, words
 
 
 def shuffled(examples: int, seed: int, epoch: int, device: torch.device | str = "cpu") -> Int[Tensor, " examples"]:

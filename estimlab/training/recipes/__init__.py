@@ -1,4 +1,4 @@
-"""One file per recipe; ``catalogue()`` finds them by itself."""
+"""One file per recipe; ``named_recipes()`` finds them by itself."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import inspect
 import pkgutil
 
 from estimlab.errors import EstimlabError, closest
-from estimlab.training.recipes.base import Recipe
+from estimlab.training.recipes.recipe import Recipe
 
-__all__ = ["Recipe", "catalogue", "find_recipe"]
+__all__ = ["Recipe", "find_recipe", "named_recipes"]
 
 
-def catalogue() -> dict[str, type[Recipe]]:
+def named_recipes() -> dict[str, type[Recipe]]:
     """Every final recipe of this package, by name."""
     found: dict[str, type[Recipe]] = {}
     for module in pkgutil.iter_modules(__path__, __name__ + "."):
@@ -28,7 +28,7 @@ def find_recipe(name: str) -> type[Recipe]:
     Raises:
         EstimlabError: an unknown name.
     """
-    known = catalogue()
+    known = named_recipes()
     if name not in known:
         raise EstimlabError(f"There is no recipe {name!r}.{closest(name, known)} Recipes: {', '.join(known)}.")
     return known[name]

@@ -12,10 +12,10 @@ from estimlab.model.chain import Chain
 from estimlab.model.laws import Logistic, NoiseLaw
 from estimlab.model.network import StochasticNetwork
 from estimlab.model.units import BinaryUnits
+from estimlab.training.counter_noise import row_keys
 from estimlab.training.data.batches import flip_and_crop
-from estimlab.training.noise import row_keys
-from estimlab.training.recipes.base import Recipe
 from estimlab.training.recipes.layers import scaled_conv, scaled_linear
+from estimlab.training.recipes.recipe import Recipe
 from estimlab.training.trainee import evaluation_mode, hard
 
 LAYERS = ((96, 3, 1), (96, 3, 1), (96, 3, 2), (192, 3, 1), (192, 3, 1), (192, 3, 2), (192, 3, 1), (192, 1, 1))

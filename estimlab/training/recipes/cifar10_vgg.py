@@ -13,8 +13,8 @@ from estimlab.model.laws import Logistic, NoiseLaw
 from estimlab.model.network import StochasticNetwork
 from estimlab.model.units import BinaryUnits
 from estimlab.training.data.batches import flip_and_crop
-from estimlab.training.recipes.base import Recipe
 from estimlab.training.recipes.layers import FloatNorm1d, FloatNorm2d, scaled_conv, scaled_linear
+from estimlab.training.recipes.recipe import Recipe
 
 
 @final

@@ -8,8 +8,8 @@ import torch
 
 from estimlab.model.laws import Logistic, NoiseLaw
 from estimlab.model.network import StochasticNetwork
-from estimlab.training.recipes.base import Recipe
 from estimlab.training.recipes.layers import linear_chain
+from estimlab.training.recipes.recipe import Recipe
 
 
 @dataclass(frozen=True)

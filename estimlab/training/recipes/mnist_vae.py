@@ -17,9 +17,9 @@ from estimlab.model.laws import Logistic
 from estimlab.model.network import Site, StochasticNetwork
 from estimlab.model.objectives import Objective
 from estimlab.model.units import BinaryUnits
-from estimlab.training.noise import EVALUATION, row_keys
-from estimlab.training.recipes.base import Recipe
+from estimlab.training.counter_noise import EVALUATION, row_keys
 from estimlab.training.recipes.layers import scaled_linear
+from estimlab.training.recipes.recipe import Recipe
 from estimlab.training.trainee import evaluation_mode, hard, run
 
 

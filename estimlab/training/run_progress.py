@@ -18,7 +18,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from estimlab.training.report import Report, metrics_line
+from estimlab.training.listener import Listener, metrics_line
 
 
 class ImagesPerSecond(ProgressColumn):
@@ -33,7 +33,7 @@ class ImagesPerSecond(ProgressColumn):
         return Text("" if task.speed is None else f"{task.speed * self.batch:,.0f} images/s")
 
 
-class Live(Report):
+class Live(Listener):
     """A bar per epoch where standard error is a terminal, and a line at the end of each epoch."""
 
     def __init__(self, console: Console | None = None):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 
-class Report:
+class Listener:
     """Told by the loop what happens; this one says nothing."""
 
     @contextmanager

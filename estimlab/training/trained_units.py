@@ -11,7 +11,7 @@ from estimlab.errors import EstimlabError
 from estimlab.estimators.activation import BinaryActivation
 from estimlab.estimators.base import ActivationEstimator, Estimator
 from estimlab.model.units import BinaryUnits
-from estimlab.training.noise import uniforms, words
+from estimlab.training.counter_noise import uniforms, words
 
 
 class TrainedUnits(BinaryActivation):

@@ -70,7 +70,7 @@ class Recipe(Declared, abc.ABC):
     @classmethod
     def choices(cls) -> list[type]:
         """The catalogue."""
-        return list(importlib.import_module("estimlab.training.recipes").catalogue().values())
+        return list(importlib.import_module("estimlab.training.recipes").named_recipes().values())
 
     @abc.abstractmethod
     def network(self, shape: torch.Size) -> StochasticNetwork:
