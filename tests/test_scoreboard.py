@@ -93,6 +93,7 @@ class Crashing(el.HardForward):
         raise KeyError("width")
 
 
-def test_a_newcomer_that_crashes_is_named(tmp_path):
+def test_a_newcomer_that_crashes_is_named_and_leaves_nothing(tmp_path):
     with pytest.raises(el.EstimlabError, match=r"Crashing\(\) crashes on toy-late/v1\. KeyError: 'width'"):
-        scoreboard(Crashing(), tmp_path)
+        scoreboard(Crashing(), tmp_path / "out" / "below")
+    assert not list(tmp_path.iterdir())

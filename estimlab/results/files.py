@@ -11,7 +11,9 @@ from estimlab.errors import EstimlabError
 
 
 def require_writable(*paths: Path) -> None:
-    """Make sure, before long work, that files can be written in these places; their folders exist afterwards.
+    """Make sure, before long work, that files can be written in these places; nothing is left of the trial.
+
+    Folders that are missing are not made: a file can be written into the one that they would lie in.
 
     Raises:
         EstimlabError: one cannot.
@@ -19,9 +21,9 @@ def require_writable(*paths: Path) -> None:
     for path in paths:
         if path.is_dir():
             raise EstimlabError(f"{path} is a folder, where a file is to be written. Move it away.")
-        probe = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        probe = folder / f".{path.name}.{os.getpid()}.{threading.get_ident()}"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             probe.write_bytes(b"?")
         except OSError as error:
             raise EstimlabError(
