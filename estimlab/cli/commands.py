@@ -226,7 +226,7 @@ def check(
     settings: Annotated[list[str] | None, typer.Option("--set", help="A field: temperature=0.5; repeatable.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every estimator of the catalogue, in parallel.")] = False,
     claims: Annotated[
-        list[str] | None, typer.Option("--claims", help="Judge these only: a claim or part of its name; repeatable.")
+        list[str] | None, typer.Option("--claims", help="Judge these only: a claim or its first words; repeatable.")
     ] = None,
     expected: Annotated[
         list[str] | None, typer.Option("--expect-failed", help="CLAIM=REASON: it may fail, and must; repeatable.")
