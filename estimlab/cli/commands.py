@@ -192,7 +192,9 @@ def _draw(study: Path, smoke: bool) -> None:
 def table(
     study: Annotated[str, typer.Argument(help="Name of a study, or path of its .py file.")],
     style: Annotated[str, typer.Option("--format", help="latex (booktabs), markdown or csv.")] = "markdown",
-    columns: Annotated[str, typer.Option(help="Columns to show, by commas; by default all that vary.")] = "",
+    columns: Annotated[
+        str, typer.Option(help="Columns and statistics to show, by commas; by default all that vary.")
+    ] = "",
     where: Annotated[list[str] | None, typer.Option(help="Only rows with COLUMN=VALUE[,VALUE]; repeatable.")] = None,
     smoke: SmokeOption = False,
     debug: DebugOption = False,
