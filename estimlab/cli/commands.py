@@ -99,7 +99,7 @@ def run(
     tls_ca: Annotated[Path | None, typer.Option(help="Of a scheduler with TLS: the authority's certificate.")] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="Our certificate.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its private key.")] = None,
-    rows: Annotated[int, typer.Option(min=0, help="Rows of the table to print where the study has no summary.")] = 20,
+    rows: Annotated[int, typer.Option(min=0, help="Rows to print at most, if the study does not say.")] = 20,
     answer_only: Annotated[bool, typer.Option("--answer-only", help="Only renew the answer beside the table.")] = False,
     debug: DebugOption = False,
 ) -> None:
@@ -122,11 +122,7 @@ def run(
             raise EstimlabError("--tls-ca, --tls-cert and --tls-key belong to --scheduler tls://HOST:PORT.")
         executor = stack.enter_context(cluster(scheduler, tls)) if scheduler else None
         report = run_study(loaded, smoke=smoke, workers=workers, executor=executor, progress=for_terminal())
-        summary = getattr(loaded.module, "summary", None)
-        print_frames(summary(report.table) if summary else report.table.head(rows))
-        more = len(report.table) - rows
-        if more > 0 and not summary:
-            say(f"... and {more} more rows")
+        print_frames(loaded.study.answered(report.table, rows))
         before = report.cells - report.computed - report.shared
         meanwhile = f"{report.shared} meanwhile by another run, " if report.shared else ""
         computed = f"{report.computed} computed now, {meanwhile}{before} before"

@@ -91,6 +91,11 @@ def _varying(table: pandas.DataFrame) -> list[str]:
     return [name for name in names if name not in field_columns(known)]
 
 
+def keys_of(table: pandas.DataFrame) -> list[str]:
+    """Columns that vary and tell rows apart: no values, and of an estimator's fields their text alone."""
+    return [name for name in _varying(table) if name not in (*_VALUES, "low", "high")]
+
+
 def require_columns(table: pandas.DataFrame, names: Iterable[str]) -> None:
     """Raise unless these are columns of the table."""
     for name in names:
@@ -119,18 +124,18 @@ def statistics_of(table: pandas.DataFrame) -> list[str]:
 def _wide(table: pandas.DataFrame, names: list[str], statistics: Sequence[str] = ()) -> pandas.DataFrame:
     """One row per combination of the named columns, one column of texts per statistic."""
     if "statistic" not in table:
-        return table[names].map(_text)
-    shown = table.assign(**{name: table[name].map(_text) for name in names}, value=texts(table))
-    return _spread(shown, names, statistics)
+        return table[names].map(text)
+    shown = table.assign(**{name: table[name].map(text) for name in names}, value=texts(table))
+    return spread(shown, names, statistics)
 
 
 def _numbers(table: pandas.DataFrame, names: list[str], statistics: Sequence[str]) -> pandas.DataFrame:
     """The same with every digit, and with standard errors in columns of their own."""
     uncertain = table["stderr"] > 0 if "stderr" in table else [False] * len(table)
     table = table.assign(**{name: table[name].map(_exact) for name in [*names, "value", "stderr"] if name in table})
-    values, errors = _spread(table, names, statistics), table[uncertain]
+    values, errors = spread(table, names, statistics), table[uncertain]
     for name in statistics_of(errors):
-        one = _spread(errors.assign(value=errors["stderr"]), names, [name])
+        one = spread(errors.assign(value=errors["stderr"]), names, [name])
         found = values.merge(one, on=names, how="left", suffixes=("", "_stderr")) if names else one
         values.insert(values.columns.get_loc(name) + 1, f"{name}_stderr", found.iloc[:, -1].fillna(""))
     return values
@@ -141,8 +146,12 @@ def _exact(value: object) -> str:
     return "" if str(value) in ("nan", "<NA>") and not isinstance(value, str) else str(value)
 
 
-def _spread(table: pandas.DataFrame, names: list[str], statistics: Sequence[str]) -> pandas.DataFrame:
-    """One row per combination of the named columns, one column per statistic, in the table's own order."""
+def spread(table: pandas.DataFrame, names: list[str], statistics: Sequence[str]) -> pandas.DataFrame:
+    """One row per combination of the named columns, one column per statistic, in the table's own order.
+
+    Errors:
+        EstimlabError: rows that the named columns do not tell apart.
+    """
     if (repeated := table.duplicated([*names, "statistic"])).any():
         raise _ambiguous(table, table[repeated].iloc[0][[*names, "statistic"]])
     order = table[names].drop_duplicates()
@@ -169,7 +178,7 @@ def texts(table: pandas.DataFrame) -> list[str]:
     return [with_error(*pair) for pair in zip(table["value"], errors, strict=True)]
 
 
-def _text(value: object) -> str:
+def text(value: object) -> str:
     """Floats to six digits, missing values as nothing."""
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.6g}"

@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.legend import Legend
 
 from estimlab.errors import EstimlabError, closest
+from estimlab.numbers import is_number
 from estimlab.results.files import replace_file
 from estimlab.results.table import read_table
 
@@ -139,6 +141,15 @@ def appearance(estimator: str, parameters: str = "") -> dict[str, str]:
     return {"color": color, "marker": marker, "label": label + suffix}
 
 
+def labels(table: pandas.DataFrame) -> list[str]:
+    """The label of each row's estimator; its parameters as they are where two estimators would share one."""
+    texts = table["parameters"] if "parameters" in table else [""] * len(table)
+    pairs = list(zip(table["estimator"], texts, strict=True))
+    found = {pair: appearance(*pair)["label"] for pair in dict.fromkeys(pairs)}
+    shared = Counter(found.values())
+    return [found[pair] if shared[found[pair]] == 1 else f"{pair[0]}({pair[1]})" for pair in pairs]
+
+
 def legend(
     figure: Figure | SubFigure,
     axes: Axes | Iterable[Axes] | np.ndarray,
@@ -238,7 +249,7 @@ def _suffix(parameters: str) -> str:
     shown = [value for pair in pairs if pair not in _QUIET and (value := pair[1]) not in ("None", "True", "False")]
     if not shown:
         return ""
-    return ("(" if all(map(_is_number, shown)) else " (") + ", ".join(shown) + ")"
+    return ("(" if all(map(is_number, shown)) else " (") + ", ".join(shown) + ")"
 
 
 def _shown(value: ast.expr) -> str:
@@ -249,11 +260,3 @@ def _shown(value: ast.expr) -> str:
     is_text = isinstance(value, ast.Constant) and isinstance(value.value, str)
     text = str(ast.literal_eval(value)) if is_text else ast.unparse(value)
     return _WORDS.get(text, text).replace("_", " ")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

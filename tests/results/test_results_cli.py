@@ -12,10 +12,13 @@ from results_toys import environment
 Cli = Callable[..., subprocess.CompletedProcess]
 Write = Callable[..., Path]
 
-SUMMARY = """
+SHOWN = """
 
-def summary(frame):
+def shown(frame):
     return [("first", frame.head(1)[["value"]]), ("count", frame.groupby("statistic", as_index=False)["value"].count())]
+
+
+STUDY = Study(STUDY.question, STUDY.cells, STUDY.smoke, shows=shown)
 """
 
 FIGURE = """
@@ -40,25 +43,24 @@ def test_help_imports_neither_torch_nor_pandas(tmp_path: Path) -> None:
         assert command in done.stdout
 
 
-def test_run_prints_the_table_and_the_paths(write_study: Write, cli: Cli) -> None:
-    home = write_study("Toy(1), Toy(2)")
+def test_run_prints_a_matrix_and_the_paths(write_study: Write, cli: Cli) -> None:
+    home = write_study("Toy(1), Toy(2), Toy(3)")
     done = cli(home, "run", "toy", "--workers", "1", "--rows", "2")
     assert done.returncode == 0, done.stderr
-    assert "... and 4 more rows" in done.stdout
-    assert "0.90609" in done.stdout
+    assert "mse, variance, bias_share (the first 2 of 3 rows)" in done.stdout
+    assert [line.split()[1:4:2] for line in done.stdout.splitlines() if "│" in line] == [["1", "0.906"], ["2", "2.46"]]
     assert "table       studies/tables/toy.csv" in done.stdout
-    assert "toy: 2 of 2 cells" in done.stderr
+    assert "toy: 3 of 3 cells" in done.stderr
 
 
-def test_run_prints_the_summary(write_study: Write, cli: Cli) -> None:
+def test_run_prints_what_a_study_shows(write_study: Write, cli: Cli) -> None:
     home = write_study("Toy(1), Toy(2)")
     path = home / "studies" / "toy.py"
-    path.write_text(path.read_text() + SUMMARY)
+    path.write_text(path.read_text() + SHOWN)
     done = cli(home, "run", "toy", "--smoke", "--workers", "0")
     assert done.returncode == 0, done.stderr
     assert "first" in done.stdout
     assert "count" in done.stdout
-    assert "more rows" not in done.stdout
     assert "studies/tables/smoke/toy.csv" in done.stdout
 
 

@@ -3,25 +3,16 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
+from results_toys import Number
 
 from estimlab.errors import EstimlabError
 from estimlab.results import places
 from estimlab.results.columns import COLUMNS, STATISTICS, Column, describe
 from estimlab.results.places import figure_folder
-from estimlab.results.study import Cell, Study, list_studies, load_study
-
-
-@dataclass(frozen=True)
-class Number(Cell):
-    number: int = 0
-
-    def run(self) -> list[dict[str, Any]]:
-        return [{"value": self.number}]
+from estimlab.results.study import Study, list_studies, load_study
 
 
 def test_a_study_is_checked_at_construction() -> None:
