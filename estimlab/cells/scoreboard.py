@@ -10,11 +10,11 @@ from estimlab.cells.makers import FrozenProblem, build
 from estimlab.errors import EstimlabError
 from estimlab.estimators import catalogue
 from estimlab.estimators.base import Estimator, HardForward
+from estimlab.files import require_writable
 from estimlab.measurement.exact.moments import exact_moments
 from estimlab.measurement.measurement import Measurement
 from estimlab.measurement.sampled.monte_carlo import measure
 from estimlab.numbers import with_error
-from estimlab.results.files import require_writable
 from estimlab.results.places import figure_folder, known_table
 from estimlab.results.plotting import draw_figure
 from estimlab.results.provenance import command, environment

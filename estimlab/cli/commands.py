@@ -172,8 +172,8 @@ def _figure_studies() -> list[Path]:
 
 
 def _draw(study: Path, smoke: bool) -> None:
+    from estimlab.files import require_writable
     from estimlab.results.caption import write_caption
-    from estimlab.results.files import require_writable
     from estimlab.results.places import drawn_to, figure_folder, known_table
     from estimlab.results.plotting import draw_figure
 

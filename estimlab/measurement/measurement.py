@@ -6,12 +6,14 @@ import html
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from estimlab import arrays as arrays_file
 from estimlab.arguments import Named, choice
 from estimlab.draws import in_rows, merged
 from estimlab.estimators.base import Cost, Estimator
@@ -19,6 +21,7 @@ from estimlab.measurement.intervals.bias import LARGEST_SHARE, largest_share
 from estimlab.measurement.intervals.direction import bias_intervals
 from estimlab.measurement.labels import estimator_columns
 from estimlab.measurement.sampled.chunks import ChunkMoments
+from estimlab.measurement.saved import arrays_of, content_of, fields_of
 from estimlab.measurement.statistics import (
     STATISTICS,
     Moments,
@@ -160,6 +163,25 @@ class Measurement:
     def summary(self, by: By = "layer") -> pd.DataFrame:
         """Bias, deviation, RMSE, cosine and efficiency at a glance: a row per layer, block or network, as text."""
         return summary(self, by)
+
+    def save(self, path: str | Path) -> Path:
+        """Write all of it to one file that ends in ``.npz``, the estimator as its repr; returns the path."""
+        return arrays_file.save(path, "Measurement", content_of(self), arrays_of(self))
+
+    @classmethod
+    def load(cls, path: str | Path, estimator: Estimator | None = None) -> Measurement:
+        """Read what ``save`` wrote, bit by bit the same, on the CPU.
+
+        Args:
+            path: of the file.
+            estimator: what was measured, where it is not of the catalogue: a file holds no code.
+
+        Errors:
+            EstimlabError: no such file, one of something else, a damaged one; another estimator, or one of your own
+                that is not given.
+        """
+        content, arrays = arrays_file.load(path, "Measurement")
+        return cls(**fields_of(content, arrays, estimator))
 
     @property
     def relative_bias(self) -> dict[str, float]:

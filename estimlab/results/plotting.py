@@ -22,8 +22,8 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.legend import Legend
 
 from estimlab.errors import EstimlabError, closest
+from estimlab.files import replace_file
 from estimlab.numbers import is_number
-from estimlab.results.files import replace_file
 from estimlab.results.table import read_table
 
 COLUMN_WIDTH = 3.35
