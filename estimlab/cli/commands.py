@@ -137,7 +137,7 @@ def figure(
     smoke: SmokeOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Draw figures from tables; nothing is computed."""
+    """Draw figures from tables; nothing is computed. Without figures/NAME.py a study has a plain one of its errors."""
     with _reported(debug):
         if every == (study is not None):
             raise EstimlabError("Give the name of one study, or --all.")
@@ -174,12 +174,13 @@ def _figure_studies() -> list[Path]:
 def _draw(study: Path, smoke: bool) -> None:
     from estimlab.files import require_writable
     from estimlab.results.caption import write_caption
+    from estimlab.results.overview import overview_of
     from estimlab.results.places import drawn_to, figure_folder, known_table
     from estimlab.results.plotting import draw_figure
 
     table, out = known_table(study, smoke), drawn_to(study, smoke)
     require_writable(*(out / f"{study.stem}.{ending}" for ending in ("pdf", "png", "md")))
-    written = draw_figure(study.stem, table, out, figure_folder(study))
+    written = draw_figure(study.stem, table, out, figure_folder(study), overview_of(table))
     for path in [*written, write_caption(table, out / f"{study.stem}.md")]:
         say(short(path))
 

@@ -36,6 +36,7 @@ from estimlab.references.base import Gradient
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 INTERVALS = ("squared_bias", "relative_bias", "cosine", "scale_invariant_bias")
 By = Literal["layer", "block", "network"]
@@ -163,6 +164,20 @@ class Measurement:
     def summary(self, by: By = "layer") -> pd.DataFrame:
         """Bias, deviation, RMSE, cosine and efficiency at a glance: a row per layer, block or network, as text."""
         return summary(self, by)
+
+    def plot(self, ax: Axes | None = None, by: By = "layer") -> Axes:
+        """Bias with its 95 % interval and deviation of one draw at a glance, over the norm of the true gradient.
+
+        An arrow is an upper limit: noise hides the bias, or it is below 1e-4.
+
+        Args:
+            ax: axes of Matplotlib to draw on; a figure of its own by default.
+            by: a place on the axis per layer, block or network.
+        """
+        from estimlab.results.overview import axes_given, plot_errors
+
+        table = self.table(by)
+        return plot_errors(axes_given(ax, "plot"), table, "block" if by == "block" else "layer")
 
     def save(self, path: str | Path) -> Path:
         """Write all of it to one file that ends in ``.npz``, the estimator as its repr; returns the path."""

@@ -55,8 +55,8 @@ class Matrix(Declared):
         table = chosen(self._of_statistics(table), self.where, "Matrix(where=...): ")
         if "value" not in table:
             table = _counted(table, [*self.rows, *self.columns])
-        shown = table.assign(**_named(table, (*self.rows, *self.heads)), value=texts(table))
-        heads = _heads(shown, self.heads) if self.heads else list(self.statistics or ["value"]) * len(shown)
+        shown = table.assign(**named(table, (*self.rows, *self.heads)), value=texts(table))
+        heads = headed(shown, self.heads) if self.heads else list(self.statistics or ["value"]) * len(shown)
         return spread(shown.assign(statistic=heads), list(self.rows), list(dict.fromkeys(heads)))
 
     def title(self) -> str:
@@ -102,7 +102,12 @@ def usual(table: pandas.DataFrame) -> Matrix | None:
 def _rows(table: pandas.DataFrame, statistics: Sequence[str], columns: tuple[str, ...]) -> tuple[str, ...]:
     from estimlab.results.export import keys_of
 
-    names = keys_of(table[table["statistic"].isin(statistics)])
+    table = table[table["statistic"].isin(statistics)]
+    names = keys_of(table)
+    for how in ("method", "draws"):  # which the estimator tells as a rule
+        others = [name for name in names if name != how]
+        if not table.duplicated([*others, "statistic"]).any():
+            names = others
     one = ["estimator" if name == "parameters" and "estimator" in table else name for name in names]
     return tuple(name for name in dict.fromkeys(one) if name not in (*columns, "statistic"))
 
@@ -112,7 +117,7 @@ def _counted(table: pandas.DataFrame, names: list[str]) -> pandas.DataFrame:
     return counts.rename(columns={"size": "value"})
 
 
-def _named(table: pandas.DataFrame, names: Sequence[str]) -> dict[str, list[str]]:
+def named(table: pandas.DataFrame, names: Sequence[str]) -> dict[str, list[str]]:
     """Texts of columns; of estimators their labels."""
     from estimlab.results.export import text
     from estimlab.results.plotting import labels
@@ -127,7 +132,7 @@ def _brief(texts: list[str]) -> list[str]:
     return brief if len(set(brief)) == len(set(texts)) else texts
 
 
-def _heads(table: pandas.DataFrame, names: Sequence[str]) -> list[str]:
-    """``late, layer 0``: a number says what it is of."""
+def headed(table: pandas.DataFrame, names: Sequence[str]) -> list[str]:
+    """The values of columns as one text each, ``late, layer 0``: a number says what it is of."""
     columns = [[f"{name} {value}" if is_number(value) else value for value in table[name]] for name in names]
-    return [", ".join(texts) for texts in zip(*columns, strict=True)]
+    return [", ".join(filter(None, texts)) for texts in zip(*columns, strict=True)]

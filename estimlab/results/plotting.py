@@ -26,6 +26,8 @@ from estimlab.files import replace_file
 from estimlab.numbers import is_number
 from estimlab.results.table import read_table
 
+Draw = Callable[[pandas.DataFrame], Figure | dict[str, Figure]]
+
 COLUMN_WIDTH = 3.35
 """Inches: one column of a two-column page."""
 PAGE_WIDTH = 6.9
@@ -177,7 +179,7 @@ def legend(
     return figure.legend(list(found.values()), list(found), **style)
 
 
-def load_figure(name: str, folder: str | Path) -> Callable[[pandas.DataFrame], Figure | dict[str, Figure]]:
+def load_figure(name: str, folder: str | Path) -> Draw:
     """The function ``draw`` of ``folder/NAME.py``.
 
     Raises:
@@ -200,7 +202,13 @@ def load_figure(name: str, folder: str | Path) -> Callable[[pandas.DataFrame], F
     return draw
 
 
-def draw_figure(name: str, table_path: str | Path, out_dir: str | Path, folder: str | Path = "figures") -> list[Path]:
+def draw_figure(
+    name: str,
+    table_path: str | Path,
+    out_dir: str | Path,
+    folder: str | Path = "figures",
+    default: Draw | None = None,
+) -> list[Path]:
     """Draw ``folder/NAME.py`` from a table.
 
     Args:
@@ -208,11 +216,14 @@ def draw_figure(name: str, table_path: str | Path, out_dir: str | Path, folder: 
         table_path: a table with its sidecar.
         out_dir: where ``NAME.pdf`` and ``NAME.png`` are written; a dictionary of figures gives ``NAME-key.pdf``.
         folder: where figures are defined.
+        default: draws where that file is missing.
 
     Raises:
         EstimlabError: a missing figure or table, a table that was edited, or something else than figures from ``draw``.
     """
-    draw, table = load_figure(name, folder), read_table(table_path)
+    defined = (Path(folder) / f"{name}.py").is_file()
+    draw = default if default and not defined else load_figure(name, folder)
+    table = read_table(table_path)
     with style():
         drawn = draw(table)
     figures = {f"{name}-{key}": one for key, one in drawn.items()} if isinstance(drawn, dict) else {name: drawn}

@@ -81,7 +81,7 @@ def test_errors_have_no_traceback_without_debug(write_study: Write, cli: Cli) ->
         (("run", "tyo"), "There is no study 'tyo'. Did you mean 'toy'?"),
         (("run", "wrong.py"), "Study(cells[0]=3): cells[0] must be a cell"),
         (("figure", "tyo"), "There is no study 'tyo'"),
-        (("figure", "toy"), "There is no figure 'toy'"),
+        (("figure", "toy"), "toy.csv cannot be read"),
         (("figure",), "Give the name of one study, or --all."),
         (("figure", "--all"), "has a figure of its name"),
         (("list", "estimator"), "There is no list of 'estimator'. Did you mean 'estimators'"),
@@ -95,6 +95,17 @@ def test_errors(write_study: Write, cli: Cli, arguments: tuple[str, ...], messag
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_study_without_a_figure_of_its_own_has_a_plain_one_beside_it(write_study: Write, cli: Cli) -> None:
+    home = write_study("Toy(1), Toy(2)")
+    (home / "studies" / "toy.py").rename(home / "toy.py")
+    assert cli(home, "run", "toy.py", "--workers", "0").returncode == 0
+    done = cli(home, "figure", "toy.py")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [f"figures/out/toy.{ending}" for ending in ("pdf", "png", "md")]
+    (home / "figures" / "toy.py").write_text("def draw(table):\n    return 'nothing'\n")
+    assert "draw() of figure 'toy' must return Matplotlib figures" in cli(home, "figure", "toy.py").stderr
 
 
 @pytest.mark.slow
