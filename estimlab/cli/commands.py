@@ -263,14 +263,18 @@ def scoreboard(
     """Place an estimator among the catalogue on the frozen suite: table and figure for a paper's appendix."""
     with _reported(debug):
         os.environ.setdefault("MPLBACKEND", "agg")  # files only: no display is needed
+        from estimlab.cells.scoreboard import ERRORS, ranks, standing
         from estimlab.cells.scoreboard import scoreboard as place
-        from estimlab.cells.scoreboard import standing
         from estimlab.cli.loading import build_estimator
         from estimlab.results.table import read_table
 
-        files = place(build_estimator(target, settings or []), out)
-        title = "In units of the true gradient's norm; equal_cost: RMSE of the mean of draws of 10,000 layer passes"
-        print_frames([(title, standing(read_table(files[0])))])
+        newcomer = build_estimator(target, settings or [])
+        files = place(newcomer, out)
+        found = read_table(files[0])
+        unit = "over the true gradient's norm; equal_cost: RMSE of the mean of draws of 10,000 layer passes"
+        print_frames([(f"{newcomer!r}: {unit}", standing(found))])
+        for error, name in ERRORS.items():
+            print_frames([(f"{newcomer!r} by {name}: place 1 is the best, the smallest error", ranks(found, error))])
         for path in files:
             say(short(path))
 
