@@ -55,7 +55,7 @@ def plot_errors(ax: Axes, table: pandas.DataFrame, place: str) -> Axes:
     with style():
         _biases(ax, places - 0.1, bias, look["color"])
         errors = 1.96 * deviation["stderr"].to_numpy()
-        plain = {"color": look["color"], "marker": "o", "linestyle": "none", "markerfacecolor": "none"}
+        plain: dict[str, Any] = {"color": look["color"], "marker": "o", "linestyle": "none", "markerfacecolor": "none"}
         ax.errorbar(places + 0.1, deviation["value"], errors, label="std of one draw", **plain)
         _places(ax, list(bias[place]), place)
         ax.set(yscale="log", ylabel="over the norm of the gradient", title=look["label"])
@@ -66,7 +66,8 @@ def plot_errors(ax: Axes, table: pandas.DataFrame, place: str) -> Axes:
 def _biases(ax: Axes, places: np.ndarray, bias: pandas.DataFrame, color: str) -> None:
     """Marks with intervals; arrows from the upper limit where noise hides the bias, or where it is next to nothing."""
     value = bias["value"].to_numpy()
-    low, high = (bias[end].to_numpy(float) if end in bias else value for end in ("low", "high"))
+    low = bias["low"].to_numpy(float) if "low" in bias else value
+    high = bias["high"].to_numpy(float) if "high" in bias else value
     hidden = (low <= 0) | (value < SMALLEST)
     shown = ~hidden
     around = np.abs(np.stack([low - value, high - value])[:, shown])
@@ -74,7 +75,13 @@ def _biases(ax: Axes, places: np.ndarray, bias: pandas.DataFrame, color: str) ->
     if hidden.any():
         limits = np.maximum(high[hidden], SMALLEST)
         lengths = 0.5 * limits
-        arrows = {"uplims": True, "marker": "_", "linestyle": "none", "color": color, "label": "bias below"}
+        arrows: dict[str, Any] = {
+            "uplims": True,
+            "marker": "_",
+            "linestyle": "none",
+            "color": color,
+            "label": "bias below",
+        }
         ax.errorbar(places[hidden], limits, lengths, **arrows)
 
 
@@ -98,7 +105,7 @@ def plot_causes(ax: Axes, table: pandas.DataFrame) -> Axes:
         for number, source in enumerate(dict.fromkeys(table.loc[table["source"] != "all", "source"])):
             rows = parts[parts["source"] == source]
             at = [layers.index(layer) for layer in rows["layer"]]
-            look = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
+            look: dict[str, Any] = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
             ax.plot(at, rows["value"], linestyle="none", label=f"caused by layer {source}", **look)
         at = [layers.index(layer) for layer in total["layer"]]
         ax.plot(at, total["value"], "_", color="0.3", markersize=14, label="bias")
@@ -166,7 +173,11 @@ def _panel(ax: Axes, table: pandas.DataFrame, order: list[str]) -> None:
     for number, layer in enumerate(layers):
         rows = table[table["layer"] == layer] if "layer" in table else table
         at = np.array([order.index(row) for row in rows["row"]]) + 0.14 * (number - (len(layers) - 1) / 2)
-        look = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)], "linestyle": "none"}
+        look: dict[str, Any] = {
+            "color": COLORS[number % len(COLORS)],
+            "marker": MARKERS[number % len(MARKERS)],
+            "linestyle": "none",
+        }
         shown = ~(rows["value"].to_numpy() < floor)
         label = f"layer {layer}" if is_number(layer) else layer
         bars = _bars(rows)[:, shown]
