@@ -122,12 +122,12 @@ def run(
             raise EstimlabError("--tls-ca, --tls-cert and --tls-key belong to --scheduler tls://HOST:PORT.")
         executor = stack.enter_context(cluster(scheduler, tls)) if scheduler else None
         report = run_study(loaded, smoke=smoke, workers=workers, executor=executor, progress=for_terminal())
-        print_frames(loaded.study.answered(report.table, rows))
         before = report.cells - report.computed - report.shared
         meanwhile = f"{report.shared} meanwhile by another run, " if report.shared else ""
         computed = f"{report.computed} computed now, {meanwhile}{before} before"
         say(f"cells       {report.cells} ({computed}), {report.elapsed:.1f} s")
         say(f"table       {short(report.table_path)}\nprovenance  {short(report.provenance_path)}")
+        print_frames(loaded.study.answered(report.table, rows))
 
 
 @app.command()

@@ -83,7 +83,7 @@ class Matrix(Declared):
 
 
 def usual(table: pandas.DataFrame) -> Matrix | None:
-    """What is shown of a table whose study does not say; None where it has no statistics.
+    """What is shown of a table whose study does not say; None where it has no statistics, or rows that nothing parts.
 
     The first of ``HEADLINES`` by layer, or where no layers are told apart, statistics beside each other; a row for all
     else that varies.
@@ -94,6 +94,8 @@ def usual(table: pandas.DataFrame) -> Matrix | None:
     if not found or "value" not in table:
         return None
     first = [name for name in HEADLINES if name in found] or found
+    if table.duplicated([*{*keys_of(table), "statistic"}]).any():
+        return None
     if "layer" in keys_of(table[table["statistic"] == first[0]]):
         return Matrix(_rows(table, first[:1], ("layer",)), ("layer",), tuple(first[:1]))
     return Matrix(_rows(table, first[:MOST], ()), (), tuple(first[:MOST]))

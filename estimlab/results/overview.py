@@ -129,8 +129,8 @@ def overview(table: pandas.DataFrame, symbols: dict[str, str]) -> Figure:
     matrix = usual(table)
     if matrix is None:
         raise EstimlabError(
-            "The table has no columns statistic and value, so that no figure draws itself: write figures/NAME.py with "
-            "a function draw(table) -> Figure."
+            "No figure draws itself of a table without the columns statistic and value, or with rows that nothing "
+            "tells apart: write figures/NAME.py with a function draw(table) -> Figure."
         )
     found = statistics_of(table)
     statistics = [name for name in HEADLINES if name in found] or found[:MOST]

@@ -53,6 +53,17 @@ def test_run_prints_a_matrix_and_the_paths(write_study: Write, cli: Cli) -> None
     assert "toy: 3 of 3 cells" in done.stderr
 
 
+def test_a_matrix_of_what_a_table_has_not_is_refused_once_the_table_is_written(write_study: Write, cli: Cli) -> None:
+    home = write_study("Toy(1), Toy(2)")
+    path = home / "studies" / "toy.py"
+    path.write_text(path.read_text().replace("smoke=(Toy(0),),", 'smoke=(Toy(0),), shows=Matrix(("sed",)),'))
+    path.write_text(path.read_text().replace("import Cell, Column", "import Cell, Column, Matrix"))
+    done = cli(home, "run", "toy", "--workers", "0")
+    assert done.returncode == 2
+    assert "no column 'sed'. Did you mean 'seed'" in done.stderr
+    assert done.stdout.endswith("provenance  studies/tables/toy.json\n")
+
+
 def test_run_prints_what_a_study_shows(write_study: Write, cli: Cli) -> None:
     home = write_study("Toy(1), Toy(2)")
     path = home / "studies" / "toy.py"

@@ -87,6 +87,7 @@ def test_errors_per_layer_are_shown_by_default() -> None:
     one_layer = table_frame(rows(layers=("0",)))
     assert usual(one_layer) == Matrix(("estimator",), (), ("relative_rmse", "relative_bias"))
     assert usual(table_frame([{"loss": 1.0}])) is None
+    assert usual(table_frame([{"statistic": "mse", "value": value} for value in (1.0, 2.0)])) is None
 
 
 def study(**options: object) -> Study:

@@ -79,7 +79,7 @@ def test_what_is_next_to_nothing_is_an_open_mark_at_the_edge() -> None:
 
 
 def test_an_overview_of_what_is_no_table_of_statistics_is_refused() -> None:
-    with pytest.raises(EstimlabError, match=r"no columns statistic and value.* write figures/NAME\.py"):
+    with pytest.raises(EstimlabError, match=r"without the columns statistic and value.* write figures/NAME\.py"):
         overview(table_frame([{"loss": 1.0}]), {})
     many = [{"law": f"law {number}", "statistic": "mse", "value": 1.0} for number in range(ROWS + 1)]
     with pytest.raises(EstimlabError, match=f"has {ROWS + 1} rows to tell apart"):
