@@ -14,7 +14,7 @@ from rich.table import Table
 
 from benchmarks import activations, engine, others, sampling, scaling
 from benchmarks.timing import Row, machine
-from estimlab.results.files import replace_file, require_writable
+from estimlab.files import replace_file, require_writable
 
 RESULTS = Path(__file__).parent / "results"
 PARTS: dict[str, Callable[[], Row | Iterable[Row]]] = {

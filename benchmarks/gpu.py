@@ -25,7 +25,7 @@ from benchmarks.engine import on_device
 from benchmarks.full_size import fit, judged
 from benchmarks.steptime import peak_memory, step_time
 from benchmarks.timing import machine
-from estimlab.results.files import require_writable
+from estimlab.files import require_writable
 from estimlab.training.recipes.cifar10_psa import Cifar10Psa
 from estimlab.training.recipes.cifar10_vgg import Cifar10Vgg
 from estimlab.training.recipes.mnist_vae import MnistVae

@@ -24,3 +24,12 @@ def with_error(value: float, stderr: float) -> str:
     if round(stderr * 10**digits) == 10:  # 0.0096 rounds to 0.01: one digit fewer
         digits = max(0, digits - 1)
     return f"{value:.{digits}f}({round(stderr * 10**digits)})"
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number's."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

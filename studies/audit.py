@@ -15,6 +15,7 @@ from statements.audit import ANSWER
 from estimlab.cells.auditing.claim import Claim
 from estimlab.cells.auditing.kinds import BackwardFormula, MeanGradient, Number
 from estimlab.results.columns import Column
+from estimlab.results.matrix import Matrix
 from estimlab.results.study import Study
 
 KINDS: dict[str, type[Claim]] = {"gradient": MeanGradient, "formula": BackwardFormula, "number": Number}
@@ -57,6 +58,7 @@ COLUMNS = (
 STUDY = Study(
     question="Do public packages' functions for binary units do what their documentation says?",
     answer=ANSWER,
+    shows=Matrix(("package",), ("verdict",)),
     cells=CLAIMS,
     smoke=tuple(claim for claim in CLAIMS if claim.package == "torch"),
     columns=COLUMNS,

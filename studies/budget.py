@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, final
 
 import numpy as np
-import pandas as pd
 from statements.budget import ANSWER
 
 import estimlab as el
@@ -23,7 +22,7 @@ from estimlab.measurement.labels import estimator_columns
 from estimlab.measurement.measurement import Measurement
 from estimlab.measurement.sampled.monte_carlo import GROUPS
 from estimlab.results.columns import Column
-from estimlab.results.plotting import appearance
+from estimlab.results.matrix import Matrix
 from estimlab.results.study import Cell, Study
 
 UNITS = ("objective evaluations", "layer passes")
@@ -267,18 +266,15 @@ def cells(estimators: tuple[Estimator, ...], draws: int, singles: int, *names: s
     return tuple(Budget(FrozenProblem(name), estimators, count, **more) for name in names for count in (singles, 0))
 
 
-def summary(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Crossover budgets with the best unbiased estimator, per problem and layer."""
-    table = table[(table["statistic"] == "crossover_budget")]
-    names = [appearance(*pair)["label"] for pair in zip(table["estimator"], table["parameters"], strict=True)]
-    shown = table.assign(estimator=names)[["estimator", "examples", "budget_unit", "rival", "value", "low", "high"]]
-    places = table["problem"] + ", layer " + table["layer"].astype(str)
-    return [(place, shown[places == place]) for place in places.drop_duplicates()]
-
-
 STUDY = Study(
     question="At equal cost, from which budget on are unbiased estimators nearer to the truth than biased ones?",
     answer=ANSWER,
+    shows=Matrix(
+        ("problem", "estimator"),
+        ("layer",),
+        ("crossover_budget",),
+        ("examples=one", "rivals=any", "budget_unit=objective evaluations"),
+    ),
     cells=cells(BIASED + UNBIASED, 16_384, 8, "digits-late/v1", "toy-late/v1"),
     smoke=cells(BIASED[4:6] + UNBIASED[2:5], 2048, 1, "toy-late/v1"),
     columns=(

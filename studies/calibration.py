@@ -221,6 +221,7 @@ EFFECTS = tuple(i / 2 for i in range(17))
 STUDY = Study(
     question="Do gates reject as often as they say, and do 95 % intervals cover 95 %?",
     answer=ANSWER,
+    shows=summary,
     cells=(*COVERAGES, *ALARMS, *(Power(effect) for effect in EFFECTS)),
     smoke=(
         *(Coverage(toy, bias, replications=200) for toy in TOYS[:2] for bias in (0.0, 10.0)),

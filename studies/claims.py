@@ -100,6 +100,7 @@ CELLS = (
 STUDY = Study(
     question="Which claims of the literature on binary gradient estimators do exact numbers bear out?",
     answer=ANSWER,
+    shows=summary,
     cells=CELLS,
     smoke=(*one_layer.foust(), *one_layer.importance_weights()),
     columns=(

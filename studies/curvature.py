@@ -18,6 +18,7 @@ from estimlab.measurement.labels import estimator_columns
 from estimlab.measurement.statistics import STATISTICS, AgainstTruth
 from estimlab.model.objectives import Objective
 from estimlab.results.columns import Column
+from estimlab.results.matrix import Matrix
 from estimlab.results.study import Cell, Study
 
 KEPT = ("relative_bias", "relative_std", "relative_rmse", "scale_invariant_bias", "scale_invariant_std")
@@ -233,6 +234,7 @@ def cells(sizes: tuple[int, ...], kinds: tuple[str, ...], many: int, seeds: tupl
 STUDY = Study(
     question="Which estimator wins on which objective, as its curvature grows?",
     answer=ANSWER,
+    shows=Matrix(("estimator",), ("objective",), ("relative_rmse",), ("problem=8 bits",)),
     cells=cells((4, 8, 12), KINDS, 128, tuple(range(12)), draws=16_384),
     smoke=cells((4,), ("power 1.5", "multilinear"), 16, (0, 1, 2), draws=512),
     columns=(

@@ -20,6 +20,7 @@ from estimlab.measurement.mapped import gradients
 from estimlab.randomness.noise import Key, Noise, Request, into_open_interval
 from estimlab.randomness.streams import RandomStream
 from estimlab.results.columns import Column
+from estimlab.results.matrix import Matrix
 from estimlab.results.study import Cell, Study
 
 WIDTH, STEPS = 8, 100
@@ -185,6 +186,7 @@ def cells(depths: tuple[int, ...], seeds: tuple[int, ...], draws: int, attribute
 STUDY = Study(
     question="How do the bias, the deviation and the direction of each estimator change with the depth of the network?",
     answer=ANSWER,
+    shows=Matrix(("estimator",), ("depth",), ("relative_std",), (f"stage=step {STEPS}", "layer=0")),
     cells=cells(DEPTHS, (0, 1, 2, 3, 4), draws=2048, attributed=10, single=200_000),
     smoke=cells((1, 2), (0,), draws=512, attributed=2, single=2000),
     columns=(

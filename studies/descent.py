@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 import numpy as np
-import pandas as pd
 import scipy.stats
 import torch
 from statements.descent import ANSWER
@@ -27,7 +26,7 @@ from estimlab.problems.toys import initialise
 from estimlab.randomness.noise import TableNoise
 from estimlab.randomness.streams import RandomStream
 from estimlab.results.columns import Column
-from estimlab.results.plotting import appearance
+from estimlab.results.matrix import Matrix
 from estimlab.results.study import Cell, Study
 
 Stack = dict[str, Tensor]  # parameters of several networks, (networks, *block) per block
@@ -283,22 +282,10 @@ ESTIMATORS = (
 )
 
 
-def summary(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Losses per network, best first, and the rank correlations."""
-    result = []
-    for problem, rows in table.groupby("problem", sort=False):
-        losses = rows[rows["statistic"] == "excess_objective"].sort_values("value")
-        names = [appearance(*pair)["label"] for pair in zip(losses["estimator"], losses["parameters"], strict=True)]
-        result.append((f"{problem}: excess loss", losses.assign(estimator=names)[["estimator", "value", "stderr"]]))
-        taus = rows[rows["statistic"].isin(("kendall_tau", "p_value"))]
-        columns = ["stage", "predictor", "learning_rate", "statistic", "value", "low", "high"]
-        result.append(("rank correlation; no learning rate: each at its best", taus[columns]))
-    return result
-
-
 STUDY = Study(
     question="Do bias and variance, measured without training, predict the loss that training reaches?",
     answer=ANSWER,
+    shows=Matrix(("estimator",), ("problem",), ("excess_objective",)),
     cells=(Training((6, 6), ESTIMATORS), Training((4, 4, 4, 4), ESTIMATORS)),
     smoke=(
         Training((3, 3), ESTIMATORS[:3] + ESTIMATORS[17:19], networks=4, steps=4, examples=8, measured=2, draws=512),

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, final
 
-import pandas as pd
 import torch
 from jaxtyping import Float
 from statements.images import ANSWER
@@ -22,10 +21,9 @@ from estimlab.estimators.base import Estimator, HardForward
 from estimlab.measurement.exact.moments import exact_moments
 from estimlab.measurement.labels import estimator_columns
 from estimlab.measurement.measurement import Measurement
-from estimlab.numbers import with_error
 from estimlab.randomness.noise import TorchNoise
 from estimlab.results.columns import Column
-from estimlab.results.plotting import appearance
+from estimlab.results.matrix import Matrix
 from estimlab.results.study import Cell, Study
 from estimlab.training.data import load
 
@@ -163,26 +161,11 @@ CHECKPOINTS = (0, 10, 30, 100, 300, 1000)
 TRAINERS = (None, el.StraightThrough(), el.ZGR())
 
 
-def summary(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Quality along training, then the bias of each estimator along the exact gradient."""
-    quality = table[table["statistic"].isin(("test_objective", "test_accuracy"))]
-    result = [
-        ("on test images", quality.pivot(index=["problem", "trainer", "step"], columns="statistic", values="value"))
-    ]
-    for statistic in ("relative_bias", "relative_std"):
-        rows = table[(table["statistic"] == statistic) & (table["trainer"] == "exact")]
-        names = [appearance(*pair)["label"] for pair in zip(rows["estimator"], rows["parameters"], strict=True)]
-        texts = [with_error(*pair) for pair in zip(rows["value"], rows["stderr"], strict=True)]
-        rows = rows.assign(estimator=names, text=texts)
-        wide = rows.pivot(index=["problem", "layer", "estimator"], columns="step", values="text")
-        result.append((f"{statistic}, along the exact gradient", wide))
-    return [(title, frame.reset_index()) for title, frame in result]
-
-
 STUDY = Study(
     question="How do bias and variance change as a binary network learns real images, and does it matter whose draws "
     "it is trained along?",
     answer=ANSWER,
+    shows=Matrix(("problem", "estimator"), ("step",), ("relative_bias",), ("trainer=exact", "layer=0")),
     cells=tuple(
         AlongTraining(dataset, trainer, ESTIMATORS, CHECKPOINTS)
         for dataset in ("mnist", "fashion_mnist")

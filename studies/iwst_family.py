@@ -15,6 +15,7 @@ from estimlab.cells import build
 from estimlab.cells.makers import Bits, CosineChain
 from estimlab.estimators.iw_st import ConstantWeight, PowerWeight
 from estimlab.results.columns import Column
+from estimlab.results.matrix import Matrix
 from estimlab.results.study import Cell, Study
 
 RAW, INVARIANT = ("relative_bias", "relative_std"), ("scale_invariant_bias", "scale_invariant_std")
@@ -202,6 +203,7 @@ def cells(widths: tuple[int, ...], stages: tuple[int, ...], seeds: tuple[int, ..
 STUDY = Study(
     question="Which importance weights give the best trade of bias against deviation, layer by layer?",
     answer=ANSWER,
+    shows=Matrix(("stage", "family"), ("layer",), ("beaten_by_st_zgr",), ("seed=0",)),
     cells=cells((8, 8, 8), (0, 100), (0, 1, 2)),
     smoke=cells((2, 2), (0,), (0,)),
     columns=(

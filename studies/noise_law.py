@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal, final
 
-import pandas as pd
 import torch
 from statements.noise_law import ANSWER
 from torch import Tensor
@@ -14,6 +13,7 @@ from torch import Tensor
 import estimlab as el
 from estimlab.cells import MedianMoments, ProblemMaker
 from estimlab.cells.makers import CosineChain
+from estimlab.results.matrix import Matrix
 from estimlab.results.study import Study
 
 # Scales at which 2F'(0) = 1: straight-through's factor is the same for pre-activations near zero.
@@ -92,21 +92,10 @@ def cells(states: tuple[State, ...], objectives: tuple[Name, ...], networks: int
     )
 
 
-def summary(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Median relative bias, a row per objective and law and a column per layer."""
-    result = []
-    for state in table["stage"].drop_duplicates():
-        rows = table[(table["stage"] == state) & (table["statistic"] == "relative_bias") & (table["layer"] != "head")]
-        text = rows["value"].map(lambda value: "0" if abs(value) < 1e-7 else f"{value:.3f}")
-        rows = rows.assign(text=text, law=rows["law"].str.partition("(")[0], layer="layer " + rows["layer"])
-        wide = rows.pivot(index=["objective", "law"], columns="layer", values="text").reset_index()
-        result.append((f"{state}: median relative bias over networks", wide))
-    return result
-
-
 STUDY = Study(
     question="Under which noise law is straight-through exact in a deep network?",
     answer=ANSWER,
+    shows=Matrix(("objective", "law"), ("stage", "layer"), ("relative_bias",), ("layer=0,1,2",)),
     cells=cells(("unsaturated", "trained"), ("affine", "multilinear", "logistic loss"), networks=9),
     smoke=cells(("unsaturated",), ("affine", "logistic loss"), networks=2),
 )

@@ -6,13 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import Literal, final, get_args
 
-import pandas as pd
 from statements.proxy import ANSWER
 
 import estimlab as el
 from estimlab.cells import MedianMoments, ProblemMaker
 from estimlab.cells.makers import CosineChain
 from estimlab.estimators.straight_through import Proxy
+from estimlab.results.matrix import Matrix
 from estimlab.results.study import Study
 
 # Scales: 2F' is tanh' (logistic), HardTanh' (uniform), ApproxSign' (triangular); the Gaussian's is 1 at zero.
@@ -59,25 +59,10 @@ def cells(stages: tuple[Stage, ...], networks: int) -> tuple[MedianMoments, ...]
     )
 
 
-def summary(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Median relative bias and cosine in the first layer, a row per proxy and a column per law."""
-    result = []
-    for (stage, statistic), rows in table[table["layer"] == "0"].groupby(["stage", "statistic"], sort=False):
-        shown = pd.DataFrame(
-            {
-                "proxy": rows["parameters"].str.removeprefix("proxy="),
-                "law": rows["law"].str.partition("(")[0],
-                "text": rows["value"].map("{:.2f}".format),
-            }
-        )
-        wide = shown.pivot(index="proxy", columns="law", values="text").loc[list(get_args(Proxy))]
-        result.append((f"{stage}, layer 0: median {statistic} over networks", wide.reset_index()))
-    return result
-
-
 STUDY = Study(
     question="How much is lost by a straight-through proxy that is not the density of the noise?",
     answer=ANSWER,
+    shows=Matrix(("estimator",), ("stage", "law"), ("relative_bias",), ("layer=0",)),
     cells=cells(("early", "late"), networks=9),
     smoke=cells(("early",), networks=2),
 )

@@ -119,6 +119,7 @@ def cells(draws: int) -> tuple[Compared, ...]:
 STUDY = Study(
     question="Do we measure the numbers that Shekhovtsov, Yanush & Flach published for their toy network?",
     answer=ANSWER,
+    shows=summary,
     cells=cells(65_536),
     smoke=cells(512),
     columns=(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, final
 
-import pandas as pd
 import torch
 from statements.quickstart import ANSWER
 
@@ -13,9 +12,8 @@ import estimlab as el
 from estimlab.cells import AttributedBias, ExactMoments, MonteCarloMoments, ProblemMaker
 from estimlab.cells.makers import classifier
 from estimlab.estimators.iw_st import PowerWeight
-from estimlab.numbers import with_error
 from estimlab.problems.descent import exact_descent
-from estimlab.results.plotting import appearance
+from estimlab.results.matrix import Matrix
 from estimlab.results.study import Study
 
 STEPS = {"init": 0, "early": 20, "late": 120}
@@ -96,26 +94,10 @@ def cells(stages: tuple[Stage, ...], draws: int, measured: int) -> tuple:
     return tuple(found)
 
 
-def summary(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """One table per layer and stage: relative bias, standard deviation, RMSE and cosine of every estimator."""
-    shown = {"relative_bias": "bias", "relative_std": "std", "relative_rmse": "RMSE", "cosine": "cosine"}
-    table = table[table["statistic"].isin(shown) & (table["source"] == "")]
-    looks = [appearance(*pair)["label"] for pair in zip(table["estimator"], table["parameters"], strict=True)]
-    numbers = [with_error(*pair) for pair in zip(table["value"], table["stderr"], strict=True)]
-    table = table.assign(estimator=looks, text=numbers, statistic=table["statistic"].map(shown))
-    result = []
-    for stage in table["stage"].drop_duplicates():
-        for layer in ("0", "1"):
-            rows = table[(table["layer"] == layer) & (table["stage"] == stage)]
-            wide = rows.pivot(index="estimator", columns="statistic", values="text")
-            wide = wide.loc[rows["estimator"].drop_duplicates(), list(shown.values())].reset_index()
-            result.append((f"{stage}, layer {layer}: relative to the norm of the true gradient", wide))
-    return result
-
-
 STUDY = Study(
     question="How do the bias and the variance of each estimator compare, per layer, as a small network learns digits?",
     answer=ANSWER,
+    shows=Matrix(("estimator",), ("stage", "layer"), ("relative_rmse",), ("layer=0,1",)),
     cells=cells(("init", "early", "late"), draws=65_536, measured=4),
     smoke=cells(("init",), draws=512, measured=1),
 )

@@ -233,6 +233,7 @@ ORDER = "its stderr is the change of the fit when the last correction is dropped
 STUDY = Study(
     question="How do bias and variance of Gumbel-Softmax, ST-GS and Gumbel-Rao depend on the temperature?",
     answer=ANSWER,
+    shows=summary,
     cells=cells(CONSTANTS, FAMILIES, DECADES),
     smoke=cells(("quadratic", "cubic"), FAMILIES[:3], DECADES[4:20:4]),
     columns=(

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 import numpy as np
-import pandas as pd
 import torch
 from published_toy import MEAN, ONE, published
 from published_toy import PUBLISHED as EPOCH_100
@@ -26,7 +25,7 @@ from estimlab.measurement.mapped import gradients, record
 from estimlab.randomness.noise import TableNoise
 from estimlab.randomness.streams import RandomStream
 from estimlab.results.columns import Column
-from estimlab.results.plotting import appearance
+from estimlab.results.matrix import Matrix
 from estimlab.results.study import Cell, Study
 
 STEPS = (20, 100, 1000)
@@ -184,25 +183,10 @@ def cells(steps: tuple[int, ...], draws: int, banded: int, averaged: tuple[int, 
     return tuple(found)
 
 
-def summary(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Relative bias per layer and stage, and what was published of another instance."""
-    labels = [appearance(*pair)["label"] for pair in zip(table["estimator"], table["parameters"], strict=True)]
-    table = table.assign(estimator=labels, layer="layer " + table["layer"])
-    rows = table[table["statistic"] == "relative_bias"]
-    rows = rows.assign(text=[f"{v:.3f} ± {e:.1g}" for v, e in zip(rows["value"], rows["stderr"], strict=True)])
-    wide = rows.pivot(index=["estimator", "stage"], columns="layer", values="text")
-    order = rows[["estimator", "stage"]].drop_duplicates().sort_values("estimator", kind="stable")
-    columns = ["stage", "estimator", "layer", "statistic", "value", "published_elsewhere"]
-    other = table.dropna(subset="published_elsewhere")[columns]
-    return [
-        ("relative bias", wide.loc[list(map(tuple, order.to_numpy()))].reset_index()),
-        ("beside the published values of another instance", other.round({"value": 3})),
-    ]
-
-
 STUDY = Study(
     question="How do the errors of the estimators grow with depth and with training, and what does averaging help?",
     answer=ANSWER,
+    shows=Matrix(("estimator", "stage"), ("layer",), ("relative_bias",)),
     cells=cells(STEPS, draws=32_768, banded=16_384, averaged=(1, 8, 64, 512)),
     smoke=cells(STEPS[:1], draws=512, banded=512, averaged=(1, 64)),
     columns=(

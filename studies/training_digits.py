@@ -69,5 +69,6 @@ STUDY = Study(
         (0, 1),
     ),
     answer=ANSWER,
+    shows=summary,
     derived=means,
 )

@@ -16,6 +16,7 @@ import estimlab as el
 from estimlab.cells import ExactMoments, FrozenProblem, MonteCarloMoments, TrainingRun
 from estimlab.estimators.base import HardForward
 from estimlab.results.columns import Column
+from estimlab.results.matrix import Matrix
 from estimlab.results.study import Study
 from estimlab.training.recipes.digits import Digits
 from estimlab.training.recipes.fashion import Fashion
@@ -124,19 +125,6 @@ def _tau(x: np.ndarray, signs: np.ndarray) -> float:
     return float(np.mean(np.where(pairs > 0, agree / np.where(pairs > 0, pairs, 1), 0.0)))
 
 
-def summary(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """The associations."""
-    rows = table[table["statistic"] == "kendall_tau"]
-    return [
-        (
-            "",
-            rows[
-                ["problem", "predictor", "outcome", "value", "low", "high", "chance_low", "chance_high", "estimators"]
-            ],
-        )
-    ]
-
-
 STUDY = Study(
     question="Does bias or variance, measured exactly in a small network, say how an estimator trains a larger one?",
     cells=cells(FULL, ESTIMATORS, STAGES, SEEDS, 4000),
@@ -160,5 +148,6 @@ STUDY = Study(
         ),
     ),
     answer=ANSWER,
+    shows=Matrix(("problem", "predictor"), ("outcome",), ("kendall_tau",)),
     derived=associations,
 )

@@ -18,6 +18,7 @@ from estimlab.cells.makers import CosineChain
 from estimlab.measurement.exact.attribution import attribute_bias
 from estimlab.measurement.labels import estimator_columns
 from estimlab.results.columns import Column
+from estimlab.results.matrix import Matrix
 from estimlab.results.study import Cell, Study
 
 SEEDS, LAYERS = (0, 1, 2, 3, 4), ("0", "1")
@@ -124,6 +125,7 @@ _EXPONENT = "power b of the width n that fits best, least squares of log value o
 STUDY = Study(
     question="Does straight-through become more accurate with more units per layer?",
     answer=ANSWER,
+    shows=Matrix(("stage", "estimator", "layer"), (), ("relative_bias_exponent", "relative_std_exponent")),
     cells=cells(0, WIDTHS, SEEDS) + cells(100, WIDTHS, SEEDS),
     smoke=cells(0, (2, 4, 6, 7), (0, 1), variance_to=6, draws=512) + cells(5, (4, 6), (0, 1), draws=512),
     derived=fits,

@@ -9,13 +9,15 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "estimlab"
-BASIC = {"errors", "progress", "arguments", "declared", "numbers"}
+BASIC = {"errors", "progress", "arguments", "declared", "numbers", "files", "arrays"}
 MODEL = BASIC | {"model", "randomness", "draws"}
 MEASURED = MODEL | {"references", "estimators", "measurement"}
 ALLOWED = {
     "errors": set(),
     "arguments": {"errors"},
     "declared": {"errors", "arguments"},
+    "files": {"errors"},
+    "arrays": {"errors", "arguments", "files"},
     "progress": set(),
     "numbers": set(),
     "model": BASIC,
@@ -24,7 +26,7 @@ ALLOWED = {
     "references": MODEL,
     "estimators": MODEL,
     "problems": MODEL | {"references"},
-    "measurement": MODEL | {"references", "estimators"},
+    "measurement": MODEL | {"references", "estimators", "results"},
     "training": MODEL | {"estimators", "results"},
     "adapters": MODEL | {"estimators", "measurement"},
     "checks": MEASURED,

@@ -36,6 +36,8 @@ def test_python_blocks_run_one_after_the_other(capsys):
     (printed,) = re.findall(r"^```\n(StraightThrough.*?)```", TEXT, re.MULTILINE | re.DOTALL)
     head = r"head +\S+"  # its bias is rounding
     assert [re.sub(head, "head", line) for line in printed.splitlines()] == [re.sub(head, "head", s) for s in said[:7]]
+    (shown,) = re.findall(r"^```\n( +estimator.*?)\n```", TEXT, re.MULTILINE | re.DOTALL)
+    assert shown in "\n".join(said)
     assert names["truth"].exact
     assert names["exact"].statistics()["head"]["relative_bias"][0] == pytest.approx(0, abs=1e-12)
     assert set(names["why"].table()["statistic"]) >= {"bias_share", "cancellation"}
@@ -62,6 +64,11 @@ def test_an_own_estimator_is_checked(own_file):
 def test_an_own_estimator_is_swept(own_file):
     done = run_cli("run", "softened.py", cwd=own_file)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "relative_bias\n" in done.stdout
+    assert re.search(r"width +┃ layer 0 +┃ layer 1", done.stdout)
+    drawn = run_cli("figure", "softened.py", cwd=own_file)
+    assert drawn.returncode == 0, drawn.stderr
+    assert (own_file / "figures" / "out" / "softened.pdf").is_file()
     table = pd.read_csv(own_file / "tables" / "softened.csv")
     assert set(table["width"]) == {0.5, 1.0, 2.0, 4.0}
     bias = table[(table["statistic"] == "relative_bias") & (table["layer"] == "0")].set_index("width")["value"]

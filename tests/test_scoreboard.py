@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import estimlab as el
-from estimlab.cells.scoreboard import PROBLEMS, Score, scoreboard, standing
+from estimlab.cells.scoreboard import PROBLEMS, Score, ranks, scoreboard, standing
 from estimlab.results.table import read_provenance, read_table
 
 ROOT = Path(__file__).parents[1]
@@ -47,12 +48,31 @@ def test_a_newcomer_has_a_table_and_a_figure_of_its_own(tmp_path, monkeypatch):
     assert len(twin) == 20
     stands = standing(table).set_index(["problem", "layer"])
     assert stands.loc[("quadratic/v1", "0"), "bias"] == "0.417"
-    place, among = stands.loc[("quadratic/v1", "0"), "rmse_place"].split(" of ")
+    assert stands.loc[("quadratic/v1", "0"), "rmse"] != ""
+    places = ranks(table, "relative_rmse").set_index(["problem", "layer"]).loc[("quadratic/v1", "0")]
+    place, among = places["place"].split(" of ")
+    assert places["newcomer"].startswith("twin ")
     errors = table[(table["problem"] == "quadratic/v1") & (table["statistic"] == "relative_rmse")]
     assert int(among) == len(errors)
     ours_error = errors.loc[errors["estimator"] == "straight_through", "value"].item()
+    assert "ST" in (places["before"].split()[0], places["after"].split()[0])  # whose twin it is
     assert int(place) == 1 + (errors["value"] < ours_error * (1 - 1e-6)).sum()
     assert twin.to_numpy() == pytest.approx(ours.loc[twin.index].to_numpy(), rel=1e-9)
+
+
+def test_neighbours_in_rank_are_named_and_the_ends_are_told():
+    errors = {"zgr": 0.5, "arm": 0.25, "psa": 1.0, "darn": float("nan"), "mine": 0.0}
+    values = {"first": 0.1, "between": 0.7, "last": 3.0}
+    rows = [
+        {"problem": problem, "layer": 0, "estimator": name, "statistic": "relative_rmse", "newcomer": name == "mine"}
+        | {"parameters": "", "value": own if name == "mine" else error}
+        for problem, own in values.items()
+        for name, error in errors.items()
+    ]
+    found = ranks(pd.DataFrame(rows), "relative_rmse").set_index("problem")
+    assert found.loc["first"].tolist() == ["0", "1 of 4", "none: it is the best", "mine 0.1", "ARM 0.25"]
+    assert found.loc["between"].tolist() == ["0", "3 of 4", "ZGR 0.5", "mine 0.7", "PSA 1"]
+    assert found.loc["last"].tolist() == ["0", "4 of 4", "PSA 1", "mine 3", "none: it is the worst"]
 
 
 def test_the_catalogue_is_complete():

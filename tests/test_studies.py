@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from estimlab.results.study import load_study
+from estimlab.results.table import read_table
 
 ROOT = Path(__file__).parents[1]
 STUDIES = sorted(path.stem for path in (ROOT / "studies").glob("*.py"))
@@ -63,6 +64,15 @@ def test_a_table_carries_its_question_and_answer(study):
     ours = load_study(ROOT / "studies" / f"{study}.py").study
     assert ours.answer, "write Study(answer=...)"
     assert record["question"] == ours.question, "make sentences"
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_study_shows_what_its_table_holds(study):
+    found = load_study(ROOT / "studies" / f"{study}.py")
+    for title, frame in found.study.answered(read_table(found.table_path(smoke=False)), rows=20):
+        assert isinstance(title, str)
+        assert len(frame) > 1
+        assert not frame.isna().all(axis=None)
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ COMMANDS = {
     "figure depth": "figures/out/depth.pdf",
     "table quickstart --where layer=0": "| stage |",
     "list studies": "quickstart",
-    "check zgr --claims value": "holds: 2 of 2 claims",
+    "check zgr --claims finite": "holds: 1 of 1 claim",
 }
 
 

@@ -10,13 +10,13 @@ from estimlab.cells.makers import FrozenProblem, build
 from estimlab.errors import EstimlabError
 from estimlab.estimators import catalogue
 from estimlab.estimators.base import Estimator, HardForward
+from estimlab.files import require_writable
 from estimlab.measurement.exact.moments import exact_moments
 from estimlab.measurement.measurement import Measurement
 from estimlab.measurement.sampled.monte_carlo import measure
 from estimlab.numbers import with_error
-from estimlab.results.files import require_writable
 from estimlab.results.places import figure_folder, known_table
-from estimlab.results.plotting import draw_figure
+from estimlab.results.plotting import draw_figure, labels
 from estimlab.results.provenance import command, environment
 from estimlab.results.study import Cell, find_study
 from estimlab.results.table import read_provenance, read_table, table_frame, write_table
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 PROBLEMS = ("toy-late/v1", "digits-late/v1", "gaussian-late/v1", "uniform-late/v1", "quadratic/v1")
 STATISTICS = ("relative_bias", "relative_std", "relative_rmse", "descent_efficiency")
+ERRORS = {"relative_rmse": "RMSE of one draw", "relative_rmse_of_mean": "RMSE at equal cost"}
 SHOWN = {name: name.removeprefix("relative_") for name in STATISTICS[:3]} | {"relative_rmse_of_mean": "equal_cost"}
 PASSES = 10_000  # layer passes that the mean at equal cost may take, forward and backward
 DRAWS = 4096
@@ -137,21 +138,40 @@ def _rows(estimator: Estimator) -> list[dict[str, Any]]:
 
 
 def standing(table: pd.DataFrame) -> pd.DataFrame:
-    """The newcomer per problem and layer: bias, deviation and errors as in 0.12(3), and its places by the two errors.
-
-    A place is one plus the number of estimators whose error is smaller by more than a millionth.
-    """
+    """The newcomer per problem and layer: bias, deviation and the two errors as in 0.12(3)."""
     found = table[table["newcomer"].astype(bool) & table["statistic"].isin(SHOWN)]
-    rows: dict[tuple[str, str], dict[str, str]] = {}
-    for record in found.to_dict("records"):
-        name, value = SHOWN[record["statistic"]], record["value"]
-        row = rows.setdefault((record["problem"], str(record["layer"])), {})
-        row[name] = with_error(value, record["stderr"])
-        if name in ("rmse", "equal_cost"):
-            same = (table["problem"] == record["problem"]) & (table["layer"].astype(str) == str(record["layer"]))
-            errors = table[same & (table["statistic"] == record["statistic"])]["value"]
-            row[f"{name}_place"] = f"{1 + int((errors < value * (1 - 1e-6)).sum())} of {len(errors)}"
+    texts = [with_error(*pair) for pair in zip(found["value"], found["stderr"], strict=True)]
+    keys = ["problem", "layer"]
+    wide = found.assign(text=texts, statistic=found["statistic"].map(SHOWN), layer=found["layer"].astype(str))
+    order = wide[keys].drop_duplicates()
+    cells = wide.pivot(index=keys, columns="statistic", values="text").reset_index()
+    return order.merge(cells, on=keys)[[*keys, *SHOWN.values()]]
+
+
+def ranks(table: pd.DataFrame, error: str) -> pd.DataFrame:
+    """The newcomer's place by an error per problem and layer, between the estimators before and after it.
+
+    A place is one plus the number of estimators whose error is smaller by more than a millionth: 1 is the best.
+
+    Args:
+        table: newcomer and catalogue.
+        error: ``relative_rmse`` or ``relative_rmse_of_mean``.
+    """
     import pandas as pd
 
-    records = [{"problem": problem, "layer": layer, **row} for (problem, layer), row in rows.items()]
-    return pd.DataFrame(records, columns=["problem", "layer", *SHOWN.values(), "rmse_place", "equal_cost_place"])
+    rows = table[table["statistic"] == error].dropna(subset="value")
+    rows = rows.assign(label=labels(rows), layer=rows["layer"].astype(str))
+    groups = rows.groupby(["problem", "layer"], sort=False)
+    found = [(*place, *_between(group)) for place, group in groups if group["newcomer"].any()]
+    return pd.DataFrame(found, columns=["problem", "layer", "place", "before", "newcomer", "after"])
+
+
+def _between(rows: pd.DataFrame) -> tuple[str, str, str, str]:
+    """Place, the neighbour of smaller error, the newcomer, that of larger error; each with its error."""
+    rows = rows.sort_values("value", kind="stable")
+    texts = [f"{label} {value:.3g}" for label, value in zip(rows["label"], rows["value"], strict=True)]
+    own = int(rows["newcomer"].to_numpy(bool).argmax())
+    place = 1 + int((rows["value"] < rows["value"].iloc[own] * (1 - 1e-6)).sum())
+    before = texts[own - 1] if own > 0 else "none: it is the best"
+    after = texts[own + 1] if own + 1 < len(texts) else "none: it is the worst"
+    return f"{place} of {len(texts)}", before, texts[own], after

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -85,7 +86,7 @@ def _is_estimator(one: Any) -> bool:
 
 
 def chosen_claims(given: Any, known: tuple[str, ...]) -> tuple[str, ...]:
-    """The known claims that are named, exactly or by a part of their name in either case; all of them for None."""
+    """The known claims that are named, in full or by the words that they begin with, in either case; all for None."""
     if given is None:
         return known
     names = [given] if isinstance(given, str) else list(given)
@@ -98,10 +99,16 @@ def chosen_claims(given: Any, known: tuple[str, ...]) -> tuple[str, ...]:
 def _matching(name: Any, known: tuple[str, ...]) -> list[str]:
     if not isinstance(name, str):
         raise EstimlabError(f"claims: {name!r} is not a text. {_list(known)}")
-    found = [claim for claim in known if name.strip() and name.lower() in claim.lower()]
+    found = [claim for claim in known if _begins(claim, name)]
     if not found:
         raise _unknown(name, known)
     return [name] if name in known else found
+
+
+def _begins(claim: str, words: str) -> bool:
+    """Whether a claim begins with whole words."""
+    given = words.strip()
+    return bool(given) and re.match(rf"{re.escape(given)}(?!\w)", claim, re.IGNORECASE) is not None
 
 
 def expectations(given: Any, known: tuple[str, ...]) -> dict[str, str]:
@@ -137,7 +144,12 @@ def _expected_pair(text: str, known: tuple[str, ...]) -> tuple[str, str]:
 
 
 def _unknown(claim: Any, known: tuple[str, ...]) -> EstimlabError:
-    return EstimlabError(f"There is no claim {claim!r}.{closest(str(claim), known)} {_list(known)}")
+    holding = [one for one in known if str(claim).strip() and str(claim).lower() in one.lower()]
+    return EstimlabError(f"There is no claim {claim!r}.{closest(claim, known) or _meant(holding)} {_list(known)}")
+
+
+def _meant(claims: list[str]) -> str:
+    return f" Did you mean {' or '.join(map(repr, claims))}?" if claims else ""
 
 
 def _list(known: tuple[str, ...]) -> str:

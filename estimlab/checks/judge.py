@@ -168,7 +168,7 @@ def check_estimator(
 
     Args:
         estimator: an instance; a class that needs no arguments, or a name of the catalogue, may be given too.
-        claims: judge these only: names of claims, or parts of names in either case. All by default.
+        claims: judge these only: names of claims, or the words that names begin with, in either case. All by default.
         expected_failed_checks: reasons why claims fail, by claim, as in scikit-learn: a refuted one then does not
             count, and one that holds does.
         on_fail: where a claim fails, ``"raise"`` an error once all are judged, ``"warn"`` for each

@@ -72,7 +72,7 @@ def parametrize_with_checks(
 
     Args:
         estimators: instances, classes that need no arguments, or names of the catalogue.
-        claims: these only: names of claims, or parts of names.
+        claims: these only: names of claims, or the words that names begin with.
         expected_failed_checks: reasons why claims fail, by claim, or a function that returns them for an estimator:
             these items are marked as strict xfail.
         seed: of everything that is drawn.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from estimlab.checks import reading
 from estimlab.estimators.base import Estimator
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Verdict = Literal["holds", "refuted", "undecided", "not claimed"]
 Cause = Literal[
@@ -79,7 +81,8 @@ def _finite(value: Any) -> Any:
 class CheckReport:
     """What was checked of an estimator, in this order.
 
-    Printed, it says the verdict first and last, and between them what does not hold; passing claims are counted.
+    Printed, it says the verdict first and last, and between them what does not hold; passing claims are counted. Its
+    repr is a matrix of verdicts.
 
     Attributes:
         estimator: what was judged.
@@ -139,12 +142,28 @@ class CheckReport:
         return _joined(self.lines())
 
     def __repr__(self) -> str:
-        counts = Counter(row.verdict for row in self.rows)
-        said = ", ".join(f"{number} {verdict}" for verdict, number in counts.items())
-        return f"<CheckReport of {self.estimator!r}: {self.verdict} ({said})>"
+        return f"{reading.headline(self)}\n{self.summary().to_string(max_colwidth=None)}"
 
     def _repr_html_(self) -> str:
-        return reading.html(self)
+        return f"{self.summary().to_html()}{reading.html(self)}"
+
+    def summary(self) -> pd.DataFrame:
+        """A row per verdict: how many claims, and which; of those that hold the first."""
+        import pandas as pd
+
+        found = {verdict: self.of(verdict) for verdict in get_args(Verdict)}
+        lines = {verdict: (len(rows), _listed(rows, verdict)) for verdict, rows in found.items() if rows}
+        table = pd.DataFrame.from_dict(lines, orient="index", columns=["number", "claims"])
+        table.index.name = "verdict"
+        return table
+
+
+def _listed(rows: tuple[Row, ...], verdict: Verdict) -> str:
+    """Names of claims, all where they do not hold."""
+    names = [row.claim for row in rows]
+    most = len(names) if verdict in ("refuted", "undecided") else 2
+    more = f"; and {len(names) - most} more" if len(names) > most else ""
+    return "; ".join(names[:most]) + more
 
 
 def _joined(lines: list[reading.Line]) -> str:

@@ -99,7 +99,7 @@ def run(
     tls_ca: Annotated[Path | None, typer.Option(help="Of a scheduler with TLS: the authority's certificate.")] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="Our certificate.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its private key.")] = None,
-    rows: Annotated[int, typer.Option(min=0, help="Rows of the table to print where the study has no summary.")] = 20,
+    rows: Annotated[int, typer.Option(min=0, help="Rows to print at most, if the study does not say.")] = 20,
     answer_only: Annotated[bool, typer.Option("--answer-only", help="Only renew the answer beside the table.")] = False,
     debug: DebugOption = False,
 ) -> None:
@@ -122,16 +122,12 @@ def run(
             raise EstimlabError("--tls-ca, --tls-cert and --tls-key belong to --scheduler tls://HOST:PORT.")
         executor = stack.enter_context(cluster(scheduler, tls)) if scheduler else None
         report = run_study(loaded, smoke=smoke, workers=workers, executor=executor, progress=for_terminal())
-        summary = getattr(loaded.module, "summary", None)
-        print_frames(summary(report.table) if summary else report.table.head(rows))
-        more = len(report.table) - rows
-        if more > 0 and not summary:
-            say(f"... and {more} more rows")
         before = report.cells - report.computed - report.shared
         meanwhile = f"{report.shared} meanwhile by another run, " if report.shared else ""
         computed = f"{report.computed} computed now, {meanwhile}{before} before"
         say(f"cells       {report.cells} ({computed}), {report.elapsed:.1f} s")
         say(f"table       {short(report.table_path)}\nprovenance  {short(report.provenance_path)}")
+        print_frames(loaded.study.answered(report.table, rows))
 
 
 @app.command()
@@ -141,7 +137,7 @@ def figure(
     smoke: SmokeOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Draw figures from tables; nothing is computed."""
+    """Draw figures from tables; nothing is computed. Without figures/NAME.py a study has a plain one of its errors."""
     with _reported(debug):
         if every == (study is not None):
             raise EstimlabError("Give the name of one study, or --all.")
@@ -176,14 +172,15 @@ def _figure_studies() -> list[Path]:
 
 
 def _draw(study: Path, smoke: bool) -> None:
+    from estimlab.files import require_writable
     from estimlab.results.caption import write_caption
-    from estimlab.results.files import require_writable
+    from estimlab.results.overview import overview_of
     from estimlab.results.places import drawn_to, figure_folder, known_table
     from estimlab.results.plotting import draw_figure
 
     table, out = known_table(study, smoke), drawn_to(study, smoke)
     require_writable(*(out / f"{study.stem}.{ending}" for ending in ("pdf", "png", "md")))
-    written = draw_figure(study.stem, table, out, figure_folder(study))
+    written = draw_figure(study.stem, table, out, figure_folder(study), overview_of(table))
     for path in [*written, write_caption(table, out / f"{study.stem}.md")]:
         say(short(path))
 
@@ -192,7 +189,9 @@ def _draw(study: Path, smoke: bool) -> None:
 def table(
     study: Annotated[str, typer.Argument(help="Name of a study, or path of its .py file.")],
     style: Annotated[str, typer.Option("--format", help="latex (booktabs), markdown or csv.")] = "markdown",
-    columns: Annotated[str, typer.Option(help="Columns to show, by commas; by default all that vary.")] = "",
+    columns: Annotated[
+        str, typer.Option(help="Columns and statistics to show, by commas; by default all that vary.")
+    ] = "",
     where: Annotated[list[str] | None, typer.Option(help="Only rows with COLUMN=VALUE[,VALUE]; repeatable.")] = None,
     smoke: SmokeOption = False,
     debug: DebugOption = False,
@@ -226,7 +225,7 @@ def check(
     settings: Annotated[list[str] | None, typer.Option("--set", help="A field: temperature=0.5; repeatable.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every estimator of the catalogue, in parallel.")] = False,
     claims: Annotated[
-        list[str] | None, typer.Option("--claims", help="Judge these only: a claim or part of its name; repeatable.")
+        list[str] | None, typer.Option("--claims", help="Judge these only: a claim or its first words; repeatable.")
     ] = None,
     expected: Annotated[
         list[str] | None, typer.Option("--expect-failed", help="CLAIM=REASON: it may fail, and must; repeatable.")
@@ -264,14 +263,18 @@ def scoreboard(
     """Place an estimator among the catalogue on the frozen suite: table and figure for a paper's appendix."""
     with _reported(debug):
         os.environ.setdefault("MPLBACKEND", "agg")  # files only: no display is needed
+        from estimlab.cells.scoreboard import ERRORS, ranks, standing
         from estimlab.cells.scoreboard import scoreboard as place
-        from estimlab.cells.scoreboard import standing
         from estimlab.cli.loading import build_estimator
         from estimlab.results.table import read_table
 
-        files = place(build_estimator(target, settings or []), out)
-        title = "In units of the true gradient's norm; equal_cost: RMSE of the mean of draws of 10,000 layer passes"
-        print_frames([(title, standing(read_table(files[0])))])
+        newcomer = build_estimator(target, settings or [])
+        files = place(newcomer, out)
+        found = read_table(files[0])
+        unit = "over the true gradient's norm; equal_cost: RMSE of the mean of draws of 10,000 layer passes"
+        print_frames([(f"{newcomer!r}: {unit}", standing(found))])
+        for error, name in ERRORS.items():
+            print_frames([(f"{newcomer!r} by {name}: place 1 is the best, the smallest error", ranks(found, error))])
         for path in files:
             say(short(path))
 

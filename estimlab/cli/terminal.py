@@ -34,7 +34,7 @@ def shown(value: Any) -> str:
 
 def print_table(title: str, header: tuple[str, ...], lines: Any) -> None:
     """A table with a title above; lines are as long as they must be where nobody looks at a terminal."""
-    table = Table(title=Text(title) if title else None, title_justify="left")
+    table = Table()
     rows = [[str(value) for value in line] for line in lines]
     # Names stay whole, as they are there to be copied.
     table.add_column(Text(header[0]), overflow="fold", min_width=min(24, max((len(row[0]) for row in rows), default=0)))
@@ -44,6 +44,8 @@ def print_table(title: str, header: tuple[str, ...], lines: Any) -> None:
         table.add_row(*map(Text, row))
     # In a file or a pipe nothing forces lines to be short; print(width=...) alone would not exceed the console's own.
     console = Console() if Console().is_terminal else Console(width=1000)
+    if title:  # of a table, it would be as narrow as that
+        console.print(Text(title, style="italic"), soft_wrap=True)
     console.print(table)
 
 

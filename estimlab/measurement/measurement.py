@@ -6,11 +6,13 @@ import html
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
+from estimlab import arrays as arrays_file
 from estimlab.arguments import Named, choice
 from estimlab.draws import in_rows
 from estimlab.estimators.base import Cost, Estimator
@@ -18,6 +20,7 @@ from estimlab.measurement.groups import Groups
 from estimlab.measurement.intervals.bias import LARGEST_SHARE, largest_share
 from estimlab.measurement.intervals.direction import bias_intervals
 from estimlab.measurement.labels import estimator_columns
+from estimlab.measurement.saved import arrays_of, content_of, fields_of
 from estimlab.measurement.statistics import (
     STATISTICS,
     AgainstTruth,
@@ -32,6 +35,7 @@ from estimlab.references.reference import Gradient
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 INTERVALS = ("squared_bias", "relative_bias", "cosine", "scale_invariant_bias")
 By = Literal["layer", "block", "network"]
@@ -103,6 +107,39 @@ class Measurement:
     def summary(self, by: By = "layer") -> pd.DataFrame:
         """Bias, deviation, RMSE, cosine and efficiency at a glance: a row per layer, block or network, as text."""
         return summary(self, by)
+
+    def plot(self, ax: Axes | None = None, by: By = "layer") -> Axes:
+        """Bias with its 95 % interval and deviation of one draw at a glance, over the norm of the true gradient.
+
+        An arrow is an upper limit: noise hides the bias, or it is below 1e-4.
+
+        Args:
+            ax: axes of Matplotlib to draw on; a figure of its own by default.
+            by: a place on the axis per layer, block or network.
+        """
+        from estimlab.results.overview import axes_given, plot_errors
+
+        table = self.table(by)
+        return plot_errors(axes_given(ax, "plot"), table, "block" if by == "block" else "layer")
+
+    def save(self, path: str | Path) -> Path:
+        """Write all of it to one file that ends in ``.npz``, the estimator as its repr; returns the path."""
+        return arrays_file.save(path, "Measurement", content_of(self), arrays_of(self))
+
+    @classmethod
+    def load(cls, path: str | Path, estimator: Estimator | None = None) -> Measurement:
+        """Read what ``save`` wrote, bit by bit the same, on the CPU.
+
+        Args:
+            path: of the file.
+            estimator: what was measured, where it is not of the catalogue: a file holds no code.
+
+        Errors:
+            EstimlabError: no such file, one of something else, a damaged one; another estimator, or one of your own
+                that is not given.
+        """
+        content, arrays = arrays_file.load(path, "Measurement")
+        return cls(**fields_of(content, arrays, estimator))
 
     @property
     def relative_bias(self) -> dict[str, float]:

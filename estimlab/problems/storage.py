@@ -1,62 +1,25 @@
-"""How a problem lies on disk: one npz file of arrays, one manifest for all, one hash over the content.
-
-The hash is taken over names, dtypes, shapes and values of the arrays and over the canonical JSON of the content (the
-architecture), not over the zip file: it survives another compression, and finds a changed bit of any value.
-"""
+"""How a problem lies on disk: one npz file of arrays, one manifest for all, one hash over arrays and architecture."""
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from estimlab.arrays import UNREADABLE, Arrays, content_hash, unpacked
 from estimlab.errors import EstimlabError
 
-Arrays = dict[str, np.ndarray]
 MANIFEST = "manifest.json"
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date of a zip file: a file does not depend on when it was written
-
-
-def content_hash(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
-    """SHA-256, in hexadecimal, of the content and the arrays."""
-    digest = hashlib.sha256(_canonical(content))
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name], dtype=arrays[name].dtype.newbyteorder("<"))
-        digest.update(_canonical([name, array.dtype.str, list(arrays[name].shape)]))
-        digest.update(array.tobytes())
-    return digest.hexdigest()
-
-
-def _canonical(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode() + b"\n"
-
-
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """An npz file whose bytes depend on the arrays alone (``np.savez`` does not promise it), in their order."""
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, array in arrays.items():
-            buffer = io.BytesIO()
-            np.lib.format.write_array(buffer, array, version=(1, 0), allow_pickle=False)
-            member = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
-            member.create_system, member.external_attr = 3, 0o644 << 16
-            archive.writestr(member, buffer.getvalue(), zipfile.ZIP_DEFLATED, 9)
 
 
 def read_arrays(path: Path, content: Mapping[str, Any], sha256: str) -> Arrays:
     """The arrays of a file; an ``EstimlabError`` unless it is there, whole, and what its hash says. Never unpickles."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = unpacked(path)
     except FileNotFoundError as error:
         raise EstimlabError(f"{path} is missing: {_ADVICE}") from error
-    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    except UNREADABLE as error:
         raise EstimlabError(
             f"{path} is damaged: it cannot be read ({error}), so it has no hash; expected is {sha256}. {_ADVICE}"
         ) from error

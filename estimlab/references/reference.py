@@ -6,17 +6,20 @@ import abc
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from estimlab import arrays as arrays_file
 from estimlab.arguments import Named, refusal
 from estimlab.declared import Declared
 from estimlab.errors import EstimlabError
 from estimlab.model.fingerprint import Fingerprint
 from estimlab.model.problem import Problem
+from estimlab.references.saved import fingerprint_of, fingerprint_record, hexed, packed, unhexed, unpacked
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -81,6 +84,39 @@ class Gradient:
                 f"{' and '.join(differences)}. Compute it again, as el.LayerwiseEnumeration().gradient(problem); where "
                 "you know that the gradient is the same, give dataclasses.replace(reference, fingerprint=None)."
             )
+
+    def save(self, path: str | Path) -> Path:
+        """Write all of it, the fingerprint included, to one file that ends in ``.npz``; returns the path."""
+        content = {
+            "objective": float(self.objective).hex(),
+            "reference": self.reference,
+            "checks": hexed(self.checks),
+            "fingerprint": fingerprint_record(self.fingerprint),
+        }
+        arrays = (
+            packed("value", self.value)
+            | packed("stderr", self.stderr)
+            | packed("objective", {"expected": self.expected})
+        )
+        return arrays_file.save(path, "Gradient", content, arrays)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Gradient:
+        """Read what ``save`` wrote, bit by bit the same, on the CPU.
+
+        Errors:
+            EstimlabError: no such file, one of something else, or a damaged one.
+        """
+        content, arrays = arrays_file.load(path, "Gradient")
+        return cls(
+            objective=float.fromhex(content["objective"]),
+            value=unpacked("value", arrays),
+            stderr=unpacked("stderr", arrays),
+            expected=unpacked("objective", arrays)["expected"],
+            reference=content["reference"],
+            checks=unhexed(content["checks"]),
+            fingerprint=fingerprint_of(content["fingerprint"]),
+        )
 
     def norm(self) -> float:
         """Euclidean norm over all blocks."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from estimlab.errors import EstimlabError
 from estimlab.results.columns import COLUMNS, STATISTICS, Column, describe
 from estimlab.results.identity import content_key
+from estimlab.results.matrix import Matrix
 from estimlab.results.study import Cell, LoadedStudy, Study, load_study
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Column",
     "EstimlabError",
     "LoadedStudy",
+    "Matrix",
     "Study",
     "content_key",
     "describe",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from estimlab.files import replace_file
 from estimlab.results.columns import COLUMNS, FIELDS
-from estimlab.results.files import replace_file
 from estimlab.results.table import provenance_path, read_provenance, read_table
 
 

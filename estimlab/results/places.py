@@ -45,9 +45,13 @@ def store_path(study: Path, smoke: bool) -> Path:
 
 
 def figure_folder(study: Path) -> Path:
-    """``figures`` beside the folder of a study, or beside the study itself where its figure is defined there."""
+    """``figures`` beside the folder ``studies`` of a project, or beside a study that lies elsewhere.
+
+    The other one of the two where the study's figure is defined only there.
+    """
     beside, own = study.parent.parent / "figures", study.parent / "figures"
-    return own if (own / study.name).is_file() and not (beside / study.name).is_file() else beside
+    first, other = (beside, own) if study.parent.name == "studies" else (own, beside)
+    return other if (other / study.name).is_file() and not (first / study.name).is_file() else first
 
 
 def drawn_to(study: Path, smoke: bool) -> Path:

@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,8 +22,11 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.legend import Legend
 
 from estimlab.errors import EstimlabError, closest
-from estimlab.results.files import replace_file
+from estimlab.files import replace_file
+from estimlab.numbers import is_number
 from estimlab.results.table import read_table
+
+Draw = Callable[[pandas.DataFrame], Figure | dict[str, Figure]]
 
 COLUMN_WIDTH = 3.35
 """Inches: one column of a two-column page."""
@@ -139,6 +143,15 @@ def appearance(estimator: str, parameters: str = "") -> dict[str, str]:
     return {"color": color, "marker": marker, "label": label + suffix}
 
 
+def labels(table: pandas.DataFrame) -> list[str]:
+    """The label of each row's estimator; its parameters as they are where two estimators would share one."""
+    texts = table["parameters"] if "parameters" in table else [""] * len(table)
+    pairs = list(zip(table["estimator"], texts, strict=True))
+    found = {pair: appearance(*pair)["label"] for pair in dict.fromkeys(pairs)}
+    shared = Counter(found.values())
+    return [found[pair] if shared[found[pair]] == 1 else f"{pair[0]}({pair[1]})" for pair in pairs]
+
+
 def legend(
     figure: Figure | SubFigure,
     axes: Axes | Iterable[Axes] | np.ndarray,
@@ -166,7 +179,7 @@ def legend(
     return figure.legend(list(found.values()), list(found), **style)
 
 
-def load_figure(name: str, folder: str | Path) -> Callable[[pandas.DataFrame], Figure | dict[str, Figure]]:
+def load_figure(name: str, folder: str | Path) -> Draw:
     """The function ``draw`` of ``folder/NAME.py``.
 
     Raises:
@@ -189,7 +202,13 @@ def load_figure(name: str, folder: str | Path) -> Callable[[pandas.DataFrame], F
     return draw
 
 
-def draw_figure(name: str, table_path: str | Path, out_dir: str | Path, folder: str | Path = "figures") -> list[Path]:
+def draw_figure(
+    name: str,
+    table_path: str | Path,
+    out_dir: str | Path,
+    folder: str | Path = "figures",
+    default: Draw | None = None,
+) -> list[Path]:
     """Draw ``folder/NAME.py`` from a table.
 
     Args:
@@ -197,11 +216,14 @@ def draw_figure(name: str, table_path: str | Path, out_dir: str | Path, folder: 
         table_path: a table with its sidecar.
         out_dir: where ``NAME.pdf`` and ``NAME.png`` are written; a dictionary of figures gives ``NAME-key.pdf``.
         folder: where figures are defined.
+        default: draws where that file is missing.
 
     Raises:
         EstimlabError: a missing figure or table, a table that was edited, or something else than figures from ``draw``.
     """
-    draw, table = load_figure(name, folder), read_table(table_path)
+    defined = (Path(folder) / f"{name}.py").is_file()
+    draw = default if default and not defined else load_figure(name, folder)
+    table = read_table(table_path)
     with style():
         drawn = draw(table)
     figures = {f"{name}-{key}": one for key, one in drawn.items()} if isinstance(drawn, dict) else {name: drawn}
@@ -238,7 +260,7 @@ def _suffix(parameters: str) -> str:
     shown = [value for pair in pairs if pair not in _QUIET and (value := pair[1]) not in ("None", "True", "False")]
     if not shown:
         return ""
-    return ("(" if all(map(_is_number, shown)) else " (") + ", ".join(shown) + ")"
+    return ("(" if all(map(is_number, shown)) else " (") + ", ".join(shown) + ")"
 
 
 def _shown(value: ast.expr) -> str:
@@ -249,11 +271,3 @@ def _shown(value: ast.expr) -> str:
     is_text = isinstance(value, ast.Constant) and isinstance(value.value, str)
     text = str(ast.literal_eval(value)) if is_text else ast.unparse(value)
     return _WORDS.get(text, text).replace("_", " ")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

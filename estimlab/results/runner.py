@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from estimlab.errors import EstimlabError
+from estimlab.files import require_writable
 from estimlab.results import worker
 from estimlab.results.claims import BEAT, Claims
 from estimlab.results.columns import require_defined
-from estimlab.results.files import require_writable
 from estimlab.results.former import former_key
 from estimlab.results.pool import local_pool, worker_count
 from estimlab.results.provenance import git_state

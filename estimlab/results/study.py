@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import abc
+import html
 import importlib.util
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from estimlab.declared import Declared
 from estimlab.errors import EstimlabError, closest
 from estimlab.results.columns import COLUMNS, FIELDS, STATISTICS, Column
 from estimlab.results.identity import content_key, require_names
+from estimlab.results.matrix import Matrix, usual
 from estimlab.results.places import store_path, study_folders, table_path
 from estimlab.results.statements import Statement, Tables, Worded, tables_of, worded
+
+if TYPE_CHECKING:
+    import pandas
 
 _SOURCE = "__estimlab_source__"  # attribute of an executed study: its file and the time of its last change
 
@@ -46,7 +52,7 @@ class Cell(Declared, abc.ABC):
         return repr(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Study(Declared):
     """A question and the cells that answer it.
 
@@ -59,6 +65,9 @@ class Study(Declared):
         columns: definitions of columns and statistics that are not in ``estimlab.results.columns``; the names there
             keep their meaning in every table.
         derived: makes further rows of the table, such as means over seeds, from the rows of all cells.
+        shows: what a run ends with: a matrix of the table, or a function from the table to pairs of a title and a data
+            frame, where one matrix does not hold the answer. By default errors per layer, a row for all else that
+            varies.
     """
 
     question: str
@@ -67,6 +76,7 @@ class Study(Declared):
     answer: str | tuple[str | Statement, ...] = ""
     columns: tuple[Column, ...] = ()
     derived: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] | None = None
+    shows: Matrix | Callable[[Any], list[tuple[str, Any]]] | None = None
 
     def __post_init__(self) -> None:
         if not self.question.strip():
@@ -81,9 +91,42 @@ class Study(Declared):
                     "in every table. Use it as it is defined there, or give yours another name."
                 )
 
+    def __repr__(self) -> str:
+        return f"Study: {self.question}\n{self.summary()}"
+
+    def _repr_html_(self) -> str:
+        return f"<p>Study: {html.escape(self.question)}</p>{self.summary().to_html()}"
+
+    def summary(self) -> pandas.DataFrame:
+        """A row per kind of cell: how many the full study has, and the small version."""
+        import pandas
+
+        counts = {name: Counter(type(cell).__name__ for cell in getattr(self, name)) for name in ("cells", "smoke")}
+        return pandas.DataFrame(counts).fillna(0).astype(int).rename_axis("kind of cell")
+
+    def answered(self, table: pandas.DataFrame, rows: int) -> list[tuple[str, pandas.DataFrame]]:
+        """What is shown of the study's table, with titles.
+
+        Args:
+            table: full or small.
+            rows: shown at most, where the study does not say what it shows.
+        """
+        if callable(self.shows):
+            return self.shows(table)
+        matrix = self.shows or usual(table)
+        if matrix is None:
+            return [(_cut(table, rows), table.head(rows))]
+        found = matrix.frame(table)
+        return [(matrix.title(), found)] if self.shows else [(f"{matrix.title()}{_cut(found, rows)}", found.head(rows))]
+
     def chosen(self, smoke: bool) -> tuple[Cell, ...]:
         """The cells of the smoke version or of the full one."""
         return self.smoke if smoke else self.cells
+
+
+def _cut(frame: pandas.DataFrame, rows: int) -> str:
+    """How much is not shown."""
+    return f" (the first {rows} of {len(frame)} rows)" if len(frame) > rows else ""
 
 
 def _check_cells(name: str, cells: Any) -> None:

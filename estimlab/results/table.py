@@ -14,8 +14,8 @@ from typing import Any
 import pandas
 
 from estimlab.errors import EstimlabError
+from estimlab.files import replace_file
 from estimlab.results.columns import field_columns
-from estimlab.results.files import replace_file
 from estimlab.results.provenance import provenance
 
 __all__ = [

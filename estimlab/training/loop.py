@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from estimlab.errors import EstimlabError
-from estimlab.results.files import require_writable
+from estimlab.files import require_writable
 from estimlab.training.checkpoint import load_checkpoint, save_checkpoint
 from estimlab.training.configuration import Configuration, Execution
 from estimlab.training.counter_noise import row_keys

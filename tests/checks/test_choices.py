@@ -29,12 +29,13 @@ def claims_of(report):
     return [row.claim for row in report.rows]
 
 
-def test_claims_are_chosen_by_name_or_by_a_part_of_it():
+def test_claims_are_chosen_by_name_or_by_the_words_that_begin_it():
     assert [check.claim for check in chosen_checks("EXACT within")] == [
         c for c in CLAIMS if c.startswith("exact within")
     ]
     assert [check.claim for check in chosen_checks([VALUE, "runs"])] == ["runs", VALUE]  # in the order of a report
-    assert [check.claim for check in chosen_checks("finite")] == ["finite"]  # exact before part
+    assert [check.claim for check in chosen_checks("finite")] == ["finite"]  # in full before a beginning
+    assert [check.claim for check in chosen_checks(" finite")] == ["finite", "finite where units are certain"]
     assert chosen_checks(None) == CHECKS
     assert claims_of(el.check_estimator(el.ZGR(), claims=["runs", VALUE])) == ["runs", VALUE]
 
@@ -43,6 +44,9 @@ def test_claims_are_chosen_by_name_or_by_a_part_of_it():
     ("options", "message"),
     [
         ({"claims": "exact witin one layer"}, "There is no claim 'exact witin one layer'. Did you mean 'exact within"),
+        ({"claims": "nothing"}, "There is no claim 'nothing'. Did you mean 'changes nothing'? Claims: runs; one value"),
+        ({"claims": ["runs", "un"]}, "There is no claim 'un'. Did you mean"),
+        ({"claims": " "}, "There is no claim ' '. Claims: runs;"),
         ({"claims": []}, "claims is empty"),
         ({"expected_failed_checks": {"is a valu": "x"}}, "There is no claim 'is a valu'. Did you mean 'is a value'"),
         ({"expected_failed_checks": {VALUE: ""}}, "say why 'is a value' is expected to fail"),
@@ -112,7 +116,7 @@ def test_expectations_on_the_command_line():
 
 @pytest.mark.parametrize("expected", [REASON, lambda one: REASON])
 def test_items_expected_to_fail_are_strict_xfails(expected):
-    decorator = el.parametrize_with_checks([WRONG], claims=["degree 1", VALUE], expected_failed_checks=expected)
+    decorator = el.parametrize_with_checks([WRONG], claims=[DEGREE, VALUE], expected_failed_checks=expected)
     items = decorator.mark.args[1]
     marks = {item.values[1].check.claim: [(m.name, m.kwargs) for m in item.marks] for item in items}
     assert marks == {DEGREE: [], VALUE: [("xfail", {"reason": REASON[VALUE], "strict": True})]}

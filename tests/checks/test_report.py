@@ -82,8 +82,19 @@ def test_what_was_expected_to_fail_says_why():
     assert "holds, though expected to fail: not served" in stale
 
 
-def test_repr_is_one_line():
-    assert repr(report(REFUTED)) == f"<CheckReport of {el.StraightThrough()!r}: refuted (17 holds, 1 refuted)>"
+def test_repr_is_a_matrix_of_verdicts():
+    found = report(REFUTED, OTHER, Row("spare", "not claimed"))
+    head, columns, _, *rows = repr(found).splitlines()
+    assert head == str(found).splitlines()[0]
+    assert columns.split() == ["number", "claims"]
+    assert [" ".join(row.split()) for row in rows] == [
+        "holds 17 claim 0; claim 1; and 15 more",
+        "refuted 2 exact; second",
+        "not claimed 1 spare",
+    ]
+    long = "a claim whose name is longer than what pandas shows of a text"
+    assert long in repr(report(Row(long, "refuted")))
+    assert "<th>refuted</th>" in found._repr_html_()
 
 
 def test_html_is_escaped_and_coloured():

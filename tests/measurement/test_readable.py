@@ -2,6 +2,7 @@
 
 import re
 
+import matplotlib.pyplot as plt
 import pytest
 
 import estimlab as el
@@ -55,3 +56,19 @@ def test_problems_and_gradients_are_told_in_a_few_lines():
     assert len(blocks) == len(truth.value)
     sampled = el.MonteCarloReference(draws=512).gradient(PROBLEM)
     assert "standard error" in repr(sampled)
+
+
+@pytest.mark.parametrize(("by", "places"), [("layer", 4), ("block", 8), ("network", 1)])
+def test_a_measurement_is_plotted_by_place(exact, by, places):
+    ax = exact.plot(by=by)
+    assert len(ax.get_xticks()) == places
+    assert ax.get_ylabel() == "over the norm of the gradient"
+    plt.close(ax.figure)
+
+
+def test_plots_are_drawn_on_the_axes_given(exact):
+    figure, axes = plt.subplots(1, 2)
+    assert exact.plot(axes[0]) is axes[0]
+    assert el.attribute_bias(PROBLEM, el.ZGR()).plot(axes[1]) is axes[1]
+    assert all(ax.has_data() for ax in axes)
+    plt.close(figure)

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import estimlab as el
+from estimlab.arrays import content_hash, write_arrays
 from estimlab.errors import EstimlabError
 from estimlab.problems.freezing import recipes_v1, v1
-from estimlab.problems.storage import content_hash, write_arrays
 from estimlab.problems.suite import Suite, published
 
 # v1 is never changed: papers cite these hashes. An improved problem belongs to v2.

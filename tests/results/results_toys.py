@@ -7,9 +7,12 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import estimlab
+from estimlab.results import Cell
 
 ROOT = Path(estimlab.__file__).resolve().parents[1]
 
@@ -64,6 +67,14 @@ STUDY = Study(
     smoke=(Toy(0),),
 )
 """
+
+
+@dataclass(frozen=True)
+class Number(Cell):
+    number: int = 0
+
+    def run(self) -> list[dict[str, Any]]:
+        return [{"value": self.number}]
 
 
 def seconds(count: int, each: float) -> str:

@@ -12,10 +12,13 @@ from results_toys import environment
 Cli = Callable[..., subprocess.CompletedProcess]
 Write = Callable[..., Path]
 
-SUMMARY = """
+SHOWN = """
 
-def summary(frame):
+def shown(frame):
     return [("first", frame.head(1)[["value"]]), ("count", frame.groupby("statistic", as_index=False)["value"].count())]
+
+
+STUDY = Study(STUDY.question, STUDY.cells, STUDY.smoke, shows=shown)
 """
 
 FIGURE = """
@@ -40,25 +43,35 @@ def test_help_imports_neither_torch_nor_pandas(tmp_path: Path) -> None:
         assert command in done.stdout
 
 
-def test_run_prints_the_table_and_the_paths(write_study: Write, cli: Cli) -> None:
-    home = write_study("Toy(1), Toy(2)")
+def test_run_prints_a_matrix_and_the_paths(write_study: Write, cli: Cli) -> None:
+    home = write_study("Toy(1), Toy(2), Toy(3)")
     done = cli(home, "run", "toy", "--workers", "1", "--rows", "2")
     assert done.returncode == 0, done.stderr
-    assert "... and 4 more rows" in done.stdout
-    assert "0.90609" in done.stdout
+    assert "mse, variance, bias_share (the first 2 of 3 rows)" in done.stdout
+    assert [line.split()[1:4:2] for line in done.stdout.splitlines() if "│" in line] == [["1", "0.906"], ["2", "2.46"]]
     assert "table       studies/tables/toy.csv" in done.stdout
-    assert "toy: 2 of 2 cells" in done.stderr
+    assert "toy: 3 of 3 cells" in done.stderr
 
 
-def test_run_prints_the_summary(write_study: Write, cli: Cli) -> None:
+def test_a_matrix_of_what_a_table_has_not_is_refused_once_the_table_is_written(write_study: Write, cli: Cli) -> None:
     home = write_study("Toy(1), Toy(2)")
     path = home / "studies" / "toy.py"
-    path.write_text(path.read_text() + SUMMARY)
+    path.write_text(path.read_text().replace("smoke=(Toy(0),),", 'smoke=(Toy(0),), shows=Matrix(("sed",)),'))
+    path.write_text(path.read_text().replace("import Cell, Column", "import Cell, Column, Matrix"))
+    done = cli(home, "run", "toy", "--workers", "0")
+    assert done.returncode == 2
+    assert "no column 'sed'. Did you mean 'seed'" in done.stderr
+    assert done.stdout.endswith("provenance  studies/tables/toy.json\n")
+
+
+def test_run_prints_what_a_study_shows(write_study: Write, cli: Cli) -> None:
+    home = write_study("Toy(1), Toy(2)")
+    path = home / "studies" / "toy.py"
+    path.write_text(path.read_text() + SHOWN)
     done = cli(home, "run", "toy", "--smoke", "--workers", "0")
     assert done.returncode == 0, done.stderr
     assert "first" in done.stdout
     assert "count" in done.stdout
-    assert "more rows" not in done.stdout
     assert "studies/tables/smoke/toy.csv" in done.stdout
 
 
@@ -79,7 +92,7 @@ def test_errors_have_no_traceback_without_debug(write_study: Write, cli: Cli) ->
         (("run", "tyo"), "There is no study 'tyo'. Did you mean 'toy'?"),
         (("run", "wrong.py"), "Study(cells[0]=3): cells[0] must be a cell"),
         (("figure", "tyo"), "There is no study 'tyo'"),
-        (("figure", "toy"), "There is no figure 'toy'"),
+        (("figure", "toy"), "toy.csv cannot be read"),
         (("figure",), "Give the name of one study, or --all."),
         (("figure", "--all"), "has a figure of its name"),
         (("list", "estimator"), "There is no list of 'estimator'. Did you mean 'estimators'"),
@@ -93,6 +106,17 @@ def test_errors(write_study: Write, cli: Cli, arguments: tuple[str, ...], messag
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_study_without_a_figure_of_its_own_has_a_plain_one_beside_it(write_study: Write, cli: Cli) -> None:
+    home = write_study("Toy(1), Toy(2)")
+    (home / "studies" / "toy.py").rename(home / "toy.py")
+    assert cli(home, "run", "toy.py", "--workers", "0").returncode == 0
+    done = cli(home, "figure", "toy.py")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [f"figures/out/toy.{ending}" for ending in ("pdf", "png", "md")]
+    (home / "figures" / "toy.py").write_text("def draw(table):\n    return 'nothing'\n")
+    assert "draw() of figure 'toy' must return Matplotlib figures" in cli(home, "figure", "toy.py").stderr
 
 
 @pytest.mark.slow

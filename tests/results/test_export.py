@@ -69,14 +69,43 @@ def test_csv_keeps_every_digit(table: Path) -> None:
     assert text == "layer,value\n1,1.234\n0,1.234\n"
 
 
+def test_statistics_are_columns_of_their_own(table: Path) -> None:
+    assert export_table(table, "csv", ["mse", "layer"]) == "layer,mse,mse_stderr\n1,1.234,0.056\n0,1.234,0.056\n"
+    assert export_table(table, "csv", ["mse"], ["layer=0"]) == "mse,mse_stderr\n1.234,0.056\n"
+    in_this_order = export_table(table, "csv", ["mse", "relative_bias", "estimator", "layer"])
+    assert in_this_order.splitlines()[1:] == ["a_b,1,1.234,0.056,0.25", "a_b,0,1.234,0.056,0.25"]
+    assert export_table(table, "markdown", ["mse"]).splitlines() == [
+        "| layer | mse |",
+        "| --- | --- |",
+        "| 1 | 1.23(6) |",
+        "| 0 | 1.23(6) |",
+    ]
+
+
+def test_a_wide_table_of_numbers_keeps_missing_fields_apart(tmp_path: Path) -> None:
+    rows = [
+        {"estimator": name, "parameters": f"width={width}" * (width is not None), "width": width, **moments}
+        for name, width, moments in (
+            ("a", 0.1, {"statistic": "mse", "value": 1 / 3, "stderr": 0.0}),
+            ("a", None, {"statistic": "mse", "value": 2.0, "stderr": 0.0}),
+            ("a", 0.1, {"statistic": "cosine", "value": 0.5, "stderr": 0.1}),
+        )
+    ]
+    write_table(table_frame(rows), tmp_path / "toy.csv", {"columns": {}})
+    text = export_table(tmp_path / "toy.csv", "csv", ["width", "cosine", "mse"])
+    assert text == "width,cosine,cosine_stderr,mse\n0.1,0.5,0.1,0.3333333333333333\n,,,2.0\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("html",), "choose one of latex, markdown, csv"),
-        (("csv", ["laier"]), "no column 'laier'. Did you mean 'layer'?"),
+        (("csv", ["laier"]), "no column and no statistic 'laier'. Did you mean 'layer'?"),
+        (("latex", ["layer", "mze"]), "no statistic 'mze'. Did you mean 'mse'? It has the columns estimator, layer,"),
+        (("csv", ["mse", "estimator"]), "Several rows share estimator=a_b, statistic=mse"),
         (("csv", [], ["layer"]), "write column=value"),
         (("csv", [], ["layer=7"]), "no row has layer=7. There is 0, 1."),
-        (("latex", ["estimator"]), "Several rows share estimator=a_b, statistic=relative_bias"),
+        (("latex", ["estimator"]), "Several rows share estimator=a_b, statistic=relative_bias; they differ in layer."),
     ],
 )
 def test_errors(table: Path, arguments: tuple, message: str) -> None:

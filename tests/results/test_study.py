@@ -3,25 +3,16 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
+from results_toys import Number
 
 from estimlab.errors import EstimlabError
 from estimlab.results import places
 from estimlab.results.columns import COLUMNS, STATISTICS, Column, describe
 from estimlab.results.places import figure_folder
-from estimlab.results.study import Cell, Study, list_studies, load_study
-
-
-@dataclass(frozen=True)
-class Number(Cell):
-    number: int = 0
-
-    def run(self) -> list[dict[str, Any]]:
-        return [{"value": self.number}]
+from estimlab.results.study import Study, list_studies, load_study
 
 
 def test_a_study_is_checked_at_construction() -> None:
@@ -111,10 +102,16 @@ def test_a_folder_without_studies_says_where_they_are(tmp_path):
 
 def test_a_figure_lies_beside_the_studies_or_beside_its_study(tmp_path):
     project, alone = tmp_path / "studies" / "toy.py", tmp_path / "toy.py"
-    assert figure_folder(project) == tmp_path / "figures"
+    assert figure_folder(project) == figure_folder(alone) == tmp_path / "figures"
+    elsewhere = tmp_path / "mine" / "toy.py"
+    assert figure_folder(elsewhere) == tmp_path / "mine" / "figures"
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "toy.py").write_text("")
     assert figure_folder(project) == figure_folder(alone) == tmp_path / "figures"
+    assert figure_folder(elsewhere) == tmp_path / "figures"  # it is defined there alone
+    (tmp_path / "mine" / "figures").mkdir(parents=True)
+    (tmp_path / "mine" / "figures" / "toy.py").write_text("")
+    assert figure_folder(elsewhere) == tmp_path / "mine" / "figures"
 
 
 def test_outputs_of_a_study_of_the_package_go_to_the_working_directory(tmp_path, monkeypatch):

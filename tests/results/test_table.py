@@ -87,7 +87,7 @@ def test_missing_files(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(EstimlabError, match=r"t\.csv cannot be written.*finished cells are kept"):
+    with pytest.raises(EstimlabError, match=r"t\.csv cannot be written.*what is finished is kept"):
         write_table(table_frame(ROWS), tmp_path / "file" / "t.csv", {})
 
 

@@ -20,6 +20,7 @@ from estimlab.references.layerwise import LayerwiseEnumeration, require_chain
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -57,6 +58,16 @@ class BiasAttribution:
         table = pd.DataFrame.from_dict(rows, orient="index")
         table.index.name = "layer"
         return table
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """The bias of each layer and the parts that other layers cause; what is below 1e-4 is left out.
+
+        Args:
+            ax: axes of Matplotlib to draw on; a figure of its own by default.
+        """
+        from estimlab.results.overview import axes_given, plot_causes
+
+        return plot_causes(axes_given(ax, "plot"), self.table())
 
     def bias(self, layer: str) -> Tensor:
         """The bias of a layer's blocks, the sum of the contributions."""

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from estimlab.arrays import Arrays, content_hash, write_arrays
 from estimlab.errors import EstimlabError
 from estimlab.model.problem import Problem
 from estimlab.problems.architecture import build_network, build_objective
 from estimlab.problems.descent import exact_descent
 from estimlab.problems.freezing.recipes_v1 import LEARNING_RATE, RECIPES, Recipe
-from estimlab.problems.storage import MANIFEST, Arrays, content_hash, write_arrays, write_manifest
+from estimlab.problems.storage import MANIFEST, write_manifest
 from estimlab.problems.toys import initialise
 from estimlab.references.layerwise import LayerwiseEnumeration
 from estimlab.references.paths import PathEnumeration

@@ -47,8 +47,8 @@ def replace_file(path: Path, data: bytes) -> None:
         os.replace(temporary, path)
     except OSError as error:
         raise EstimlabError(
-            f"{path} cannot be written: {error}. Free space or correct the permissions, then run the same command "
-            "again; finished cells are kept."
+            f"{path} cannot be written: {error}. Free space or correct the permissions, then do the same "
+            "again; what is finished is kept."
         ) from error
     finally:
         with contextlib.suppress(OSError):
