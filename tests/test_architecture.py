@@ -18,7 +18,7 @@ ALLOWED = {
     "declared": {"errors", "arguments"},
     "progress": set(),
     "numbers": set(),
-    "model": BASIC,
+    "model": BASIC | {"randomness"},
     "randomness": BASIC,
     "draws": BASIC,
     "references": MODEL,

@@ -22,7 +22,7 @@ from estimlab.errors import EstimlabError
 from estimlab.estimators.base import ActivationEstimator, HardForward, RelaxedForward, replace_derivative
 from estimlab.model.laws import Logistic, NoiseLaw
 from estimlab.model.units import BinaryUnits
-from estimlab.randomness.noise import Noise, into_open_interval
+from estimlab.randomness.noise import Noise
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,7 @@ class _Adapted(ActivationEstimator):
         """The pre-activation of the same probability under the function's own law, and its derivative."""
         if self.law is None or law == self.law:
             return a, torch.ones_like(a)
-        if isinstance(self.law, Logistic):  # by log odds, which keep their digits in the tails
-            return self.law.scale * law.log_odds(a), self.law.scale * law.log_odds_slope(a)
-        own = self.law.quantile(into_open_interval(law.cdf(a)))
-        return own, law.density(a) / self.law.density(own)
+        return self.law.matched(a, law)
 
     def _uniforms(self, k: int, a: Tensor, law: NoiseLaw, noise: Noise) -> Tensor:
         """All channels alike; where several decide a hard state together, it jumps along a curve that nobody knows."""

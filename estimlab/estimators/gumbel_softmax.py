@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from estimlab.estimators.base import HardForward, RelaxedForward
-from estimlab.estimators.relaxation import check_temperature, relaxation_kinks, slope_moments
+from estimlab.estimators.relaxation import check_temperature
 from estimlab.model.laws import NoiseLaw, PerUnit
 from estimlab.model.units import BinaryUnits
 
@@ -43,7 +43,7 @@ class GumbelSoftmax(RelaxedForward):
 
     def kinks(self, a: PerUnit, law: NoiseLaw) -> list[PerUnit]:
         """Those of the relaxation."""
-        return relaxation_kinks(a, law, self.temperature)
+        return law.relaxation_kinks(a, self.temperature)
 
     def activate(self, a: PerUnit, uniform: PerUnit, units: BinaryUnits) -> PerUnit:
         """The relaxed states."""
@@ -79,7 +79,7 @@ class STGumbelSoftmax(HardForward):
 
     def kinks(self, a: PerUnit, law: NoiseLaw) -> list[PerUnit]:
         """Those of the relaxation."""
-        return relaxation_kinks(a, law, self.temperature)
+        return law.relaxation_kinks(a, self.temperature)
 
     def derivative(self, a: PerUnit, bit: PerUnit, uniform: PerUnit, law: NoiseLaw) -> PerUnit:
         """The relaxation's derivative at the noise that decided the state."""
@@ -89,4 +89,4 @@ class STGumbelSoftmax(HardForward):
         self, a: PerUnit, law: NoiseLaw
     ) -> tuple[Float[Tensor, "2 *shape"], Float[Tensor, "2 *shape"]]:
         """By a quadrature that keeps its digits at small temperatures."""
-        return slope_moments(torch.stack((-a, a)), law, self.temperature)
+        return law.slope_moments(torch.stack((-a, a)), self.temperature)

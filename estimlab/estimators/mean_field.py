@@ -12,13 +12,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator, RelaxedForward
 from estimlab.estimators.chains import linear_stages
 from estimlab.model.laws import NoiseLaw, PerUnit
 from estimlab.model.problem import Problem
 from estimlab.model.units import BinaryUnits
 from estimlab.randomness.noise import Noise
-from estimlab.randomness.quadrature import tanh_sinh
 
 PSA_CODE = "Shekhovtsov, Yanush & Flach 2020, arXiv 2006.03143"
 
@@ -98,11 +98,12 @@ class MomentPropagation(MomentPass):
 
     def argument(self, a: PerUnit, v: PerUnit, u: PerUnit, law: NoiseLaw) -> PerUnit:
         """The mean, shrunk by the variance; the uniforms are not read."""
-        rule = tanh_sinh()
-        noise_variance = float(
-            rule.weights @ law.quantile(rule.nodes / 2) ** 2
-        )  # of a half, the other being its mirror
-        return a / torch.sqrt(1 + v / noise_variance)
+        if math.isinf(law.variance):
+            raise EstimlabError(
+                f"{self!r} matches the variance of the noise, and that of {law!r} is infinite. Use el.MeanField() or "
+                "el.LocalReparametrization(), which serve any law."
+            )
+        return a / torch.sqrt(1 + v / law.variance)
 
 
 @final

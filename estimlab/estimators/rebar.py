@@ -15,7 +15,7 @@ from torch import Tensor
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Cost, Estimator
-from estimlab.estimators.relaxation import check_temperature, relaxation_kinks
+from estimlab.estimators.relaxation import check_temperature
 from estimlab.estimators.rollout import Layer, rollout
 from estimlab.model.laws import NoiseLaw, PerUnit
 from estimlab.model.problem import Problem
@@ -83,7 +83,7 @@ class ConditionalControl(Estimator):
         return value + (total - total.detach())
 
     def _kinks(self, a: Tensor, law: NoiseLaw) -> list[Tensor]:
-        return relaxation_kinks(a, law, self.temperature)
+        return law.relaxation_kinks(a, self.temperature)
 
     def _conditional_uniform(self, k: int, layer: Layer, noise: Noise) -> Tensor:
         tail = layer.law.cdf(layer.towards(layer.a.detach()))
