@@ -7,8 +7,9 @@ its output, its local factor what autograd returns for them, its noise ours. The
 
 from __future__ import annotations
 
+import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 import torch
@@ -20,6 +21,7 @@ from estimlab.adapters.interception import UnitNoise
 from estimlab.arguments import described
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import ActivationEstimator, HardForward, RelaxedForward, replace_derivative
+from estimlab.estimators.claims import Claims
 from estimlab.model.laws import Logistic, NoiseLaw
 from estimlab.model.units import BinaryUnits
 from estimlab.randomness.noise import Noise
@@ -40,7 +42,6 @@ class _Adapted(ActivationEstimator):
     """
 
     reads_uniform: ClassVar[bool] = True
-    probe: ClassVar[Probe]  # of an instance
 
     function: Function
     interface: Interface = "logit"
@@ -55,9 +56,23 @@ class _Adapted(ActivationEstimator):
         """The function with its interface."""
         return Call(self.function, self.interface, self.low, self.high)
 
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """The label, or the function's own name."""
+        return self.label or getattr(self.function, "__name__", type(self.function).__name__)
+
+    def claims(self) -> Claims:
+        """The degree, beside what the kind claims."""
+        return replace(super().claims(), exact_degree=self.degree)
+
     def __post_init__(self) -> None:
+        _ = self.probe  # what fails is refused where it is given
+
+    @functools.cached_property
+    def probe(self) -> Probe:
+        """What the function does, found out once."""
         try:
-            probe = Probe.of(self.call)
+            return Probe.of(self.call)
         except (EstimlabError, RuntimeError):
             raise
         except Exception as error:
@@ -65,9 +80,6 @@ class _Adapted(ActivationEstimator):
                 f"{type(self).__name__}({described(self.function)}): it fails on pre-activations, "
                 f"{type(error).__name__}: {error}. It must map a tensor of them to states, one per unit."
             ) from error
-        name = self.label or getattr(self.function, "__name__", type(self.function).__name__)
-        for fact, value in (("probe", probe), ("name", name), ("exact_degree", self.degree)):
-            object.__setattr__(self, fact, value)
 
     def evaluate(self, a: Tensor, uniforms: Tensor, law: NoiseLaw) -> tuple[Tensor, Tensor]:
         """Bits and factors; ``uniforms`` with the channels last."""
@@ -128,8 +140,15 @@ class SampledFunction(_Adapted, HardForward):
             raise EstimlabError(
                 f"SampledFunction({described(self.function)}): its output {kind}, or give its values as low and high."
             )
-        object.__setattr__(self, "reads_uniform", not self.probe.decides)
-        object.__setattr__(self, "draws_states", self.probe.decides)  # else not those that channel 0 decides
+
+    @property
+    def reads_uniform(self) -> bool:  # type: ignore[override]
+        """Where the function draws more than one bit per unit."""
+        return not self.probe.decides
+
+    def claims(self) -> Claims:
+        """The degree; states are those that channel 0 decides where one bit per unit is drawn."""
+        return Claims(exact_degree=self.degree, draws_states=self.probe.decides)
 
     def derivative(
         self, a: Float[Tensor, "*shape"], bit: Float[Tensor, "*shape"], uniform: Float[Tensor, "..."], law: NoiseLaw

@@ -7,7 +7,7 @@ import importlib
 import inspect
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from estimlab.declared import Declared, snake_case
 from estimlab.errors import EstimlabError
+from estimlab.estimators.claims import Claims, refuse_attributes
 from estimlab.model.laws import NoiseLaw, PerUnit
 from estimlab.model.problem import Problem
 from estimlab.model.units import BinaryUnits
@@ -32,38 +33,25 @@ class Cost:
 
 @dataclass(frozen=True)
 class Estimator(Declared, abc.ABC):
-    """A single-sample gradient estimator. Class attributes are claims, and every claim has a test.
+    """A single-sample gradient estimator.
 
     Attributes:
         name: snake case of the class, used in tables and on the command line.
         citation: authors, year, arXiv number, equation.
-        exact_degree: largest degree, per unit, of an objective for which the gradient of one layer is exact; infinity
-            for an unbiased estimator, 0 (no claim) where not even linear objectives are exact. By default 1, the least
-            that one can ask: it shows a wrong sign and a wrong scale.
-        unbiased: in which layers of a deep network the estimate is unbiased whatever the objective. An estimate is one
-            of the gradient by the parameters: what is a derivative by a probability or a mean (of a state, of a weight)
-            is multiplied by F', or by ``(high - low) F'``, in the surrogate.
-        reads_extension: whether the objective is evaluated or differentiated off the corners of the hypercube.
-        bounded_variance: whether the variance stays bounded as the temperature goes to zero; None without one.
-        draws_states: whether a draw evaluates the objective at states drawn from the network, and nothing else of it;
-            false where units are relaxed, or not drawn.
-        deterministic: whether a draw does not depend on the noise: units are not drawn, the variance is zero.
         mappable: whether ``torch.vmap`` can map the surrogate over draws; where not, draws are taken one by one.
+
+    Errors:
+        EstimlabError: a class whose body gives a claim as an attribute.
     """
 
     name: ClassVar[str]
     citation: ClassVar[str] = ""
-    exact_degree: ClassVar[float] = 1
-    unbiased: ClassVar[Literal["all layers", "last layer", "nowhere"]] = "nowhere"
-    reads_extension: ClassVar[bool] = True
-    bounded_variance: ClassVar[bool | None] = None
-    deterministic: ClassVar[bool] = False
     mappable: ClassVar[bool] = True
-    draws_states: ClassVar[bool] = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "name" not in cls.__dict__:
+        refuse_attributes(cls)
+        if "name" not in cls.__dict__ and not isinstance(getattr(cls, "name", None), property):
             cls.name = snake_case(cls.__name__)
 
     @classmethod
@@ -96,6 +84,10 @@ class Estimator(Declared, abc.ABC):
         Its value is the objective at the drawn states, one per example; the gradient of its mean over the batch with
         respect to the network's parameters is the draw of the estimate. Pure: randomness comes through ``noise`` only.
         """
+
+    def claims(self) -> Claims:
+        """What is claimed of the gradients; by default that one layer is exact for linear objectives."""
+        return Claims()
 
     def cost(self, depth: int) -> Cost:
         """Layer passes of one draw in a network of the given number of stochastic layers, the head counted as one."""
@@ -207,8 +199,10 @@ class RelaxedForward(ActivationEstimator):
     """States are relaxed to the interval between low and high, and the objective is differentiated there."""
 
     reads_uniform: ClassVar[bool] = True
-    draws_states: ClassVar[bool] = False
-    exact_degree: ClassVar[float] = 0
+
+    def claims(self) -> Claims:
+        """Nothing of the bias; states are not drawn."""
+        return Claims(exact_degree=0, draws_states=False)
 
 
 class _ReplaceDerivative(torch.autograd.Function):

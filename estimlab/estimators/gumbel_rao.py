@@ -11,6 +11,7 @@ from torch import Tensor
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import HardForward
+from estimlab.estimators.claims import Claims
 from estimlab.estimators.relaxation import check_temperature
 from estimlab.model.laws import NoiseLaw, PerUnit
 
@@ -32,8 +33,6 @@ class GumbelRao(HardForward):
     """
 
     citation: ClassVar[str] = "Paulus, Maddison & Krause 2021, arXiv 2010.04838, eqs. 7 and 10"
-    exact_degree: ClassVar[float] = 0
-    bounded_variance: ClassVar[bool] = False
     reads_uniform: ClassVar[bool] = True
 
     temperature: float = 1.0
@@ -46,6 +45,10 @@ class GumbelRao(HardForward):
                 f"GumbelRao(samples={self.samples!r}): a whole number of at least 1; for infinitely many use "
                 "el.AnalyticGumbelRao()."
             )
+
+    def claims(self) -> Claims:
+        """Nothing of its bias; the variance grows as the temperature falls."""
+        return Claims(exact_degree=0, bounded_variance=False)
 
     @property
     def extra_channels(self) -> int:
@@ -92,13 +95,15 @@ class AnalyticGumbelRao(HardForward):
     """
 
     citation: ClassVar[str] = "Paulus et al. 2021, arXiv 2010.04838, eq. 7; our derivation (closed forms)"
-    exact_degree: ClassVar[float] = 0
-    bounded_variance: ClassVar[bool] = True
 
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
         check_temperature("AnalyticGumbelRao", self.temperature)
+
+    def claims(self) -> Claims:
+        """Nothing of its bias; the variance stays bounded."""
+        return Claims(exact_degree=0, bounded_variance=True)
 
     def derivative(self, a: PerUnit, bit: PerUnit, uniform: PerUnit, law: NoiseLaw) -> PerUnit:
         """``A_b / P(b)``."""

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from estimlab.estimators.base import HardForward, RelaxedForward
+from estimlab.estimators.claims import Claims
 from estimlab.estimators.relaxation import check_temperature
 from estimlab.model.laws import NoiseLaw, PerUnit
 from estimlab.model.units import BinaryUnits
@@ -33,13 +34,16 @@ class GumbelSoftmax(RelaxedForward):
         temperature: tau > 0, in units of the noise's scale.
     """
 
-    bounded_variance: ClassVar[bool] = False
     citation: ClassVar[str] = "Maddison et al. 2017, arXiv 1611.00712; Jang et al. 2017, arXiv 1611.01144"
 
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
         check_temperature("GumbelSoftmax", self.temperature)
+
+    def claims(self) -> Claims:
+        """Nothing of its bias; the variance grows as the temperature falls."""
+        return Claims(exact_degree=0, bounded_variance=False, draws_states=False)
 
     def kinks(self, a: PerUnit, law: NoiseLaw) -> list[PerUnit]:
         """Those of the relaxation."""
@@ -67,8 +71,6 @@ class STGumbelSoftmax(HardForward):
     """
 
     citation: ClassVar[str] = "Jang et al. 2017, arXiv 1611.01144; Paulus et al. 2021, arXiv 2010.04838, eq. 6"
-    exact_degree: ClassVar[float] = 0
-    bounded_variance: ClassVar[bool] = False
     reads_uniform: ClassVar[bool] = True
     name: ClassVar[str] = "st_gumbel_softmax"
 
@@ -76,6 +78,10 @@ class STGumbelSoftmax(HardForward):
 
     def __post_init__(self) -> None:
         check_temperature("STGumbelSoftmax", self.temperature)
+
+    def claims(self) -> Claims:
+        """Nothing of its bias; the variance grows as the temperature falls."""
+        return Claims(exact_degree=0, bounded_variance=False)
 
     def kinks(self, a: PerUnit, law: NoiseLaw) -> list[PerUnit]:
         """Those of the relaxation."""

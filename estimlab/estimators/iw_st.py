@@ -12,6 +12,7 @@ import torch
 from estimlab.declared import Declared
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import HardForward, drawn_side
+from estimlab.estimators.claims import Claims
 from estimlab.model.laws import NoiseLaw, PerUnit
 
 
@@ -28,8 +29,11 @@ class ImportanceWeightedST(HardForward):
         symmetric: whether ``p1(-a) = 1 - p1(a)``; the weight of either state is then p1 on its side, which is cheaper.
     """
 
-    exact_degree: ClassVar[float] = 1
     symmetric: ClassVar[bool] = False
+
+    def claims(self) -> Claims:
+        """Exact for linear objectives."""
+        return Claims(exact_degree=1)
 
     @abc.abstractmethod
     def high_weight(self, a: PerUnit, law: NoiseLaw) -> PerUnit:
@@ -55,8 +59,11 @@ class ZGR(ImportanceWeightedST):
     """
 
     citation: ClassVar[str] = "Shekhovtsov 2023, GCPR; = ReinMax, Liu et al. 2023, arXiv 2304.08612"
-    exact_degree: ClassVar[float] = 2
     symmetric: ClassVar[bool] = True
+
+    def claims(self) -> Claims:
+        """Exact for quadratics."""
+        return Claims(exact_degree=2)
 
     def high_weight(self, a: PerUnit, law: NoiseLaw) -> PerUnit:
         """One half."""
@@ -163,7 +170,11 @@ class IWST(ImportanceWeightedST):
                 f"IWST(p1={self.p1!r}): p1 is a HighWeight such as ConstantWeight(0.5) or PowerWeight(0.5) from "
                 "estimlab.estimators.iw_st, or a frozen dataclass of your own that extends HighWeight."
             )
-        object.__setattr__(self, "symmetric", self.p1.symmetric)
+
+    @property
+    def symmetric(self) -> bool:  # type: ignore[override]
+        """That of ``p1``."""
+        return self.p1.symmetric
 
     def high_weight(self, a: PerUnit, law: NoiseLaw) -> PerUnit:
         """What ``p1`` says."""

@@ -15,6 +15,7 @@ from torch.nn import functional
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator, RelaxedForward
 from estimlab.estimators.chains import linear_stages
+from estimlab.estimators.claims import Claims
 from estimlab.model.laws import NoiseLaw, PerUnit
 from estimlab.model.problem import Problem
 from estimlab.model.units import BinaryUnits
@@ -35,9 +36,11 @@ class MeanField(RelaxedForward):
     """
 
     citation: ClassVar[str] = f"{PSA_CODE}, code (AP1)"
-    exact_degree: ClassVar[float] = 1
-    deterministic: ClassVar[bool] = True
     reads_uniform: ClassVar[bool] = False
+
+    def claims(self) -> Claims:
+        """Exact for multilinear objectives, without noise."""
+        return Claims(exact_degree=1, deterministic=True, draws_states=False)
 
     def activate(self, a: PerUnit, uniform: PerUnit, units: BinaryUnits) -> PerUnit:
         """The mean states; the uniforms are not read."""
@@ -55,9 +58,11 @@ class MomentPass(Estimator):
     Needs an ``el.Chain`` whose stages after the first are ``nn.Linear``.
     """
 
-    draws_states: ClassVar[bool] = False
-    exact_degree: ClassVar[float] = 1
     degree: ClassVar[float]
+
+    def claims(self) -> Claims:
+        """Exact for multilinear objectives of one layer."""
+        return Claims(exact_degree=1, draws_states=False)
 
     @abc.abstractmethod
     def argument(self, a: PerUnit, v: PerUnit, u: PerUnit, law: NoiseLaw) -> PerUnit:
@@ -93,8 +98,11 @@ class MomentPropagation(MomentPass):
     """
 
     citation: ClassVar[str] = f"{PSA_CODE}, code (AP2)"
-    deterministic: ClassVar[bool] = True
     degree: ClassVar[float] = 0
+
+    def claims(self) -> Claims:
+        """Exact for multilinear objectives of one layer, without noise."""
+        return Claims(exact_degree=1, deterministic=True, draws_states=False)
 
     def argument(self, a: PerUnit, v: PerUnit, u: PerUnit, law: NoiseLaw) -> PerUnit:
         """The mean, shrunk by the variance; the uniforms are not read."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, final
+from typing import Any, ClassVar, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from estimlab.estimators.base import Cost, Estimator
+from estimlab.estimators.claims import Claims
 from estimlab.estimators.rollout import rollout
 from estimlab.model.problem import Problem
 from estimlab.randomness.noise import Noise
@@ -34,8 +35,10 @@ class MuProp(Estimator):
 
     citation: ClassVar[str] = "Gu, Levine, Sutskever & Mnih 2016, arXiv 1511.05176, eq. 3"
     name: ClassVar[str] = "muprop"
-    exact_degree: ClassVar[float] = math.inf
-    unbiased: ClassVar[Literal["all layers"]] = "all layers"
+
+    def claims(self) -> Claims:
+        """Unbiased."""
+        return Claims(exact_degree=math.inf, unbiased="all layers")
 
     def cost(self, depth: int) -> Cost:
         """Both passes; the first layer of the mean-field pass is not differentiated."""

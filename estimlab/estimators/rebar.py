@@ -15,6 +15,7 @@ from torch import Tensor
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Cost, Estimator
+from estimlab.estimators.claims import Claims
 from estimlab.estimators.relaxation import check_temperature
 from estimlab.estimators.rollout import Layer, rollout
 from estimlab.model.laws import NoiseLaw, PerUnit
@@ -45,9 +46,6 @@ class ConditionalControl(Estimator):
         coupling: v ``"independent"`` (channel 1), or ``"common"``: made from u, so that z~ = z in value.
     """
 
-    exact_degree: ClassVar[float] = math.inf
-    unbiased: ClassVar[Literal["all layers"]] = "all layers"
-    bounded_variance: ClassVar[bool] = False
     reads_uniform: ClassVar[bool] = True
 
     temperature: float = 0.5
@@ -61,6 +59,10 @@ class ConditionalControl(Estimator):
             raise EstimlabError(f"{who}(eta={self.eta!r}): eta must be a finite number; 0 leaves the relaxation out.")
         if self.coupling not in get_args(Coupling):
             raise EstimlabError(f"{who}(coupling={self.coupling!r}): coupling is 'independent' or 'common'.")
+
+    def claims(self) -> Claims:
+        """Unbiased, with a variance that grows as the temperature falls."""
+        return Claims(exact_degree=math.inf, unbiased="all layers", bounded_variance=False)
 
     @abc.abstractmethod
     def control(self, layer: Layer, z: Tensor, relaxed: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Cost, Estimator
+from estimlab.estimators.claims import Claims
 from estimlab.estimators.rollout import check_count, log_score, rollout
 from estimlab.model.problem import Problem
 from estimlab.randomness.noise import Noise
@@ -32,9 +33,6 @@ class Reinforce(Estimator):
     """
 
     citation: ClassVar[str] = "Williams 1992, Machine Learning 8"
-    exact_degree: ClassVar[float] = math.inf
-    unbiased: ClassVar[Literal["all layers"]] = "all layers"
-    reads_extension: ClassVar[bool] = False
 
     baseline: float | Literal["exact_mean"] = 0.0
 
@@ -43,6 +41,10 @@ class Reinforce(Estimator):
             isinstance(self.baseline, float | int) and math.isfinite(self.baseline)
         ):
             raise EstimlabError(f"Reinforce(baseline={self.baseline!r}): give a number or 'exact_mean'.")
+
+    def claims(self) -> Claims:
+        """Unbiased; values of the objective only."""
+        return Claims(exact_degree=math.inf, unbiased="all layers", reads_extension=False)
 
     def surrogate(self, problem: Problem, noise: Noise) -> Float[Tensor, " batch"]:
         """The value, with the score times the advantage as its gradient."""
@@ -76,14 +78,15 @@ class ReinforceLOO(Estimator):
     """
 
     citation: ClassVar[str] = "Kool, van Hoof & Welling 2019, ICLR workshop"
-    exact_degree: ClassVar[float] = math.inf
-    unbiased: ClassVar[Literal["all layers"]] = "all layers"
-    reads_extension: ClassVar[bool] = False
 
     samples: int = 2
 
     def __post_init__(self) -> None:
         check_count("ReinforceLOO", "samples", self.samples, 2)
+
+    def claims(self) -> Claims:
+        """Unbiased; values of the objective only."""
+        return Claims(exact_degree=math.inf, unbiased="all layers", reads_extension=False)
 
     def cost(self, depth: int) -> Cost:
         """That of REINFORCE for every pass."""
