@@ -188,7 +188,13 @@ class SampledFunction(_Adapted, HardForward):
 @final
 @dataclass(frozen=True)
 class RelaxedFunction(_Adapted, RelaxedForward):
-    """A function whose states are relaxed, differentiated by its own rule: Gumbel-Softmax, binary Concrete, ..."""
+    """A function whose states are relaxed, differentiated by its own rule: Gumbel-Softmax, binary Concrete, ...
+
+    >>> from estimlab.adapters.expressions import Expression
+    >>> relaxed = RelaxedFunction(Expression("torch.sigmoid(a + torch.rand_like(a).logit())"))
+    >>> relaxed.extra_channels, relaxed.claims().draws_states
+    (0, False)
+    """
 
     citation: ClassVar[str] = "the function's own"
 
@@ -201,6 +207,12 @@ class SpikeFunction(_Adapted, HardForward):
     The function's backward rule, a bump h(a), is judged with states drawn from the problem's noise (escape noise, a
     spiking neuron's own): straight-through with proxy h, exact within one layer for multilinear objectives if and only
     if h is the density of the noise (Gygax & Zenke 2024, arXiv 2404.14964). The step is not used, but must be one.
+
+    >>> import estimlab as el
+    >>> step = el.Expression("(a > 0).to(a) + torch.sigmoid(a) - torch.sigmoid(a).detach()")
+    >>> problem = el.problems.load("quadratic/v1")
+    >>> round(el.exact_moments(problem, el.SpikeFunction(step)).relative_bias["0"], 3)
+    0.417
     """
 
     citation: ClassVar[str] = "Gygax & Zenke 2024, arXiv 2404.14964"

@@ -42,6 +42,10 @@ class SurrogateLoss(Estimator):
         degree: claimed ``exact_degree``; infinity for an unbiased estimator.
         claimed: in which layers the estimate is claimed to be unbiased.
         label: name in tables; the loss's own by default.
+
+    >>> import estimlab as el
+    >>> el.SurrogateLoss(print, degree=2, claimed="last layer").claims().unbiased
+    'last layer'
     """
 
     citation: ClassVar[str] = "the loss's own"

@@ -143,6 +143,11 @@ class ARM(Mirrored):
     """Augment-REINFORCE-merge (Yin & Zhou 2019, arXiv 1807.11143, eq. 8).
 
     Coefficient ``(1/2 - u) F'(a) / (p (1 - p))``; for logistic noise of scale 1 the last factor is one.
+
+    >>> import estimlab as el
+    >>> problem = el.Problem(el.Chain([el.Logits([0.7])]), el.Polynomial(power=3))
+    >>> round(el.quadrature_moments(problem, el.ARM()).relative_std["0"], 3)
+    0.794
     """
 
     citation: ClassVar[str] = "Yin & Zhou 2019, arXiv 1807.11143, eq. 8"
@@ -165,6 +170,11 @@ class DisARM(Mirrored):
 
     Attributes:
         pairs: number of antithetic pairs, at least 1.
+
+    >>> import estimlab as el
+    >>> problem = el.Problem(el.Chain([el.Logits([0.7])]), el.Polynomial(power=3))
+    >>> round(el.quadrature_moments(problem, el.DisARM()).relative_std["0"], 3)
+    0.712
     """
 
     citation: ClassVar[str] = "Dong, Mnih & Tucker 2020, arXiv 2006.10680, eq. 5"

@@ -58,8 +58,10 @@ class Average(Estimator):
         estimator: any estimator; derived straight-through by default.
         draws: K, at least 1.
 
-    >>> Average(StraightThrough(), draws=4).cost(depth=3)
-    Cost(forward=16, backward=16)
+    >>> import estimlab as el
+    >>> problem = el.Problem(el.Chain([el.Logits([0.7])]), el.Polynomial(power=3))
+    >>> round(el.quadrature_moments(problem, el.Average(el.Reinforce(), 2)).relative_std["0"], 3)
+    1.09
     """
 
     citation: ClassVar[str] = "elementary: the mean of independent draws"

@@ -25,7 +25,12 @@ from estimlab.randomness.noise import Noise
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of one draw in layer passes: pre-activations (or heads) evaluated, and differentiated."""
+    """Cost of one draw in layer passes: pre-activations (or heads) evaluated, and differentiated.
+
+    >>> import estimlab as el
+    >>> el.DisARM(pairs=2).cost(depth=3)
+    Cost(forward=20, backward=8)
+    """
 
     forward: int
     backward: int

@@ -32,8 +32,9 @@ class Claims(Declared):
     Errors:
         EstimlabError: a degree below zero, or another word.
 
-    >>> Claims().exact_degree
-    1
+    >>> import estimlab as el
+    >>> el.StraightThrough().claims().exact_degree, el.StraightThrough("tanh").claims().exact_degree
+    (1, 0)
     """
 
     exact_degree: float = 1

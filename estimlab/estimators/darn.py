@@ -26,6 +26,11 @@ class DARN(ImportanceWeightedST):
 
     Attributes:
         xbar: the point of expansion in 0/1 coding, a number, or ``"mean"`` for P(high).
+
+    >>> import estimlab as el
+    >>> problem = el.problems.load("quadratic/v1")
+    >>> round(el.exact_moments(problem, el.DARN("mean")).relative_bias["0"], 3)
+    0.417
     """
 
     citation: ClassVar[str] = "Gregor et al. 2014, arXiv 1310.8499; Gu et al. 2016, arXiv 1511.05176, eqs. 5-7"

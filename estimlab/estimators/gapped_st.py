@@ -31,6 +31,11 @@ class GappedST(HardForward):
     Attributes:
         temperature: tau > 0, in units of the noise's scale.
         gap: positive, in units of the noise's scale, or ``"probability"`` for ``-log(1 - P(b)) / P(b)`` of the drawn b.
+
+    >>> import estimlab as el
+    >>> problem = el.problems.load("quadratic/v1")
+    >>> round(el.exact_moments(problem, el.GappedST()).relative_bias["0"], 3)
+    0.428
     """
 
     citation: ClassVar[str] = "Fan, Chi, Rudnicky & Ramadge 2022, arXiv 2206.07235; our reading (binary units)"

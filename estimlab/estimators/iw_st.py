@@ -56,6 +56,11 @@ class ZGR(ImportanceWeightedST):
     ``p1 = 1/2``: the factor is ``F'/(2p)`` on the high state and ``F'/(2(1-p))`` on the low one. For binary units the
     same as DARN with x-bar = 1/2 (Gregor et al. 2014) and as ReinMax (Liu et al. 2023, arXiv 2304.08612).
     Exact within one layer for quadratic objectives; cubic bias ``F' f''' / 12`` (0/1 coding).
+
+    >>> import estimlab as el
+    >>> problem = el.problems.load("quadratic/v1")
+    >>> round(el.exact_moments(problem, el.ZGR()).relative_bias["0"], 3)
+    0.0
     """
 
     citation: ClassVar[str] = "Shekhovtsov 2023, GCPR; = ReinMax, Liu et al. 2023, arXiv 2304.08612"
@@ -79,6 +84,11 @@ class MVE(ImportanceWeightedST):
 
     Attributes:
         t: weight of the bias, non-negative.
+
+    >>> import estimlab as el
+    >>> problem = el.problems.load("quadratic/v1")
+    >>> round(el.exact_moments(problem, el.MVE(t=1.0)).relative_bias["0"], 3)
+    0.221
     """
 
     citation: ClassVar[str] = "Hooper & Shekhovtsov 2026, AISTATS"
@@ -123,7 +133,12 @@ class HighWeight(Declared, abc.ABC):
 @final
 @dataclass(frozen=True)
 class ConstantWeight(HighWeight):
-    """``p1 = value``: 1/2 is ZGR, 1 and 0 the right and left stochastic derivative (Arya et al. 2022, 2210.08572)."""
+    """``p1 = value``: 1/2 is ZGR, 1 and 0 the right and left stochastic derivative (Arya et al. 2022, 2210.08572).
+
+    >>> import estimlab as el
+    >>> ConstantWeight(0.25)(torch.zeros(2), el.Logistic())
+    tensor([0.2500, 0.2500])
+    """
 
     value: float = 0.5
 
@@ -139,7 +154,12 @@ class ConstantWeight(HighWeight):
 @final
 @dataclass(frozen=True)
 class PowerWeight(HighWeight):
-    """``p1 = p^(1-alpha) / (p^(1-alpha) + (1-p)^(1-alpha))``: ST at alpha = 0, ZGR at 1 (our derivation)."""
+    """``p1 = p^(1-alpha) / (p^(1-alpha) + (1-p)^(1-alpha))``: ST at alpha = 0, ZGR at 1 (our derivation).
+
+    >>> import estimlab as el
+    >>> [round(float(PowerWeight(alpha)(torch.ones(()), el.Logistic())), 3) for alpha in (0.0, 1.0)]
+    [0.731, 0.5]
+    """
 
     symmetric: ClassVar[bool] = True
 
@@ -157,6 +177,11 @@ class IWST(ImportanceWeightedST):
 
     Attributes:
         p1: a ``HighWeight``: ``ConstantWeight(value)``, ``PowerWeight(alpha)``, or a frozen dataclass of one's own.
+
+    >>> import estimlab as el
+    >>> problem = el.problems.load("quadratic/v1")
+    >>> round(el.exact_moments(problem, IWST(ConstantWeight(0.5))).relative_bias["0"], 3)
+    0.0
     """
 
     citation: ClassVar[str] = "Walker, Khajehnejad & Razi 2025, arXiv 2505.17962 (name); our derivation (formula)"

@@ -31,6 +31,11 @@ class MuProp(Estimator):
     The last term is the mean of what the linear part of the bracket subtracts, given the *drawn* states below; so the
     estimate is unbiased in all layers for every objective and whatever m and g are (taking a_k there is our reading of
     deep networks). Cost: a drawn and a mean-field pass, forward and backward.
+
+    >>> import estimlab as el
+    >>> problem = el.Problem(el.Chain([el.Logits([0.7])]), el.Polynomial(power=3))
+    >>> round(el.quadrature_moments(problem, el.MuProp()).relative_std["0"], 3)
+    1.521
     """
 
     citation: ClassVar[str] = "Gu, Levine, Sutskever & Mnih 2016, arXiv 1511.05176, eq. 3"

@@ -36,6 +36,11 @@ class PSA(Estimator):
 
     Needs an ``el.Chain`` whose stages after the first are ``nn.Linear``; any noise law and coding (other laws than the
     logistic: our derivation).
+
+    >>> import estimlab as el
+    >>> problem = el.Problem(el.Chain([el.Logits([0.7])]), el.Polynomial(power=3))
+    >>> round(el.quadrature_moments(problem, el.PSA()).relative_bias["0"], 3)
+    0.0
     """
 
     citation: ClassVar[str] = "Shekhovtsov, Yanush & Flach 2020, arXiv 2006.03143"

@@ -140,8 +140,9 @@ class REBAR(ConditionalControl):
     scale 1, ``F(z / tau) = sigmoid(z / tau)``. The form for other laws is our derivation. Tuning of tau and eta is not
     part of it.
 
-    >>> REBAR(temperature=0.1)
-    REBAR(temperature=0.1, eta=1.0, coupling='independent')
+    >>> import estimlab as el
+    >>> el.REBAR(temperature=0.1).claims().bounded_variance
+    False
     """
 
     citation: ClassVar[str] = "Tucker et al. 2017, arXiv 1703.07370"
@@ -165,6 +166,10 @@ class RELAX(ConditionalControl):
         eta: factor of the relaxed objective.
         coupling: whether z~ has noise of its own.
         hidden: triples (outer, inner, offset), one per hidden unit of r.
+
+    >>> import estimlab as el
+    >>> el.RELAX().cost(depth=2)
+    Cost(forward=9, backward=9)
     """
 
     citation: ClassVar[str] = "Grathwohl et al. 2018, arXiv 1711.00123; frozen r of our choice"

@@ -30,6 +30,11 @@ class Reinforce(Estimator):
     Attributes:
         baseline: a number (0: none), or ``"exact_mean"``, the example's expected objective, which the problem must
             carry (``problem.with_expected(reference.gradient(problem).expected)``; ``el.measure`` does so itself).
+
+    >>> import estimlab as el
+    >>> problem = el.Problem(el.Chain([el.Logits([0.7])]), el.Polynomial(power=3))
+    >>> round(el.quadrature_moments(problem, el.Reinforce()).relative_std["0"], 3)
+    1.542
     """
 
     citation: ClassVar[str] = "Williams 1992, Machine Learning 8"
@@ -75,6 +80,11 @@ class ReinforceLOO(Estimator):
 
     Attributes:
         samples: K, at least 2.
+
+    >>> import estimlab as el
+    >>> problem = el.Problem(el.Chain([el.Logits([0.7])]), el.Polynomial(power=3))
+    >>> round(el.quadrature_moments(problem, el.ReinforceLOO(samples=4)).relative_std["0"], 3)
+    0.542
     """
 
     citation: ClassVar[str] = "Kool, van Hoof & Welling 2019, ICLR workshop"

@@ -27,6 +27,11 @@ class ReinMax(HardForward):
 
     Attributes:
         temperature: tau > 0 of the sampled term.
+
+    >>> import estimlab as el
+    >>> problem = el.problems.load("quadratic/v1")
+    >>> round(el.exact_moments(problem, el.ReinMax()).relative_bias["0"], 3)
+    0.0
     """
 
     citation: ClassVar[str] = "Liu et al. 2023, arXiv 2304.08612"

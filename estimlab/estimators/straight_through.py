@@ -35,8 +35,10 @@ class StraightThrough(HardForward):
     Attributes:
         proxy: ``"derived"``, ``"identity"``, ``"hard_tanh"``, ``"tanh"``, ``"approx_sign"`` or ``"sign_swish"``.
 
-    >>> StraightThrough()
-    StraightThrough(proxy='derived')
+    >>> import estimlab as el
+    >>> problem = el.problems.load("quadratic/v1")
+    >>> round(el.exact_moments(problem, el.StraightThrough()).relative_bias["0"], 3)
+    0.417
     """
 
     citation: ClassVar[str] = "Shekhovtsov & Yanush 2021, arXiv 2006.06880; proxies: 1602.02830, 1808.00278, 1812.11800"

@@ -39,6 +39,10 @@ class SurrogateGradient(ActivationEstimator):
     Attributes:
         shape: of h, one of the names above or ``"superspike"``.
         slope: k > 0, in units of one over the pre-activation; None for the shape's default.
+
+    >>> import estimlab as el
+    >>> el.SurrogateGradient("triangle", slope=2.0).bump(torch.tensor([0.0, 0.25, 1.0]))
+    tensor([2., 1., 0.])
     """
 
     citation: ClassVar[str] = "Neftci, Mostafa & Zenke 2019, arXiv 1901.09948; shapes of snnTorch, Norse, SpikingJelly"

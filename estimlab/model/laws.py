@@ -16,7 +16,12 @@ from estimlab.model.noise_law import NoiseLaw, PerUnit
 @final
 @dataclass(frozen=True)
 class Logistic(NoiseLaw):
-    """Logistic noise, ``F(a) = 1 / (1 + exp(-a / scale))``; ``scale=0.5`` gives ``2F(a) - 1 = tanh(a)``."""
+    """Logistic noise, ``F(a) = 1 / (1 + exp(-a / scale))``; ``scale=0.5`` gives ``2F(a) - 1 = tanh(a)``.
+
+    >>> law = Logistic(scale=0.5)
+    >>> law.density(torch.tensor([0.0, 2.0])), round(law.variance, 4)
+    (tensor([0.5000, 0.0353]), 0.8225)
+    """
 
     @property
     def reach(self) -> float:
@@ -58,7 +63,12 @@ class Logistic(NoiseLaw):
 @final
 @dataclass(frozen=True)
 class Gaussian(NoiseLaw):
-    """Gaussian noise of standard deviation ``scale``, ``F(a) = Phi(a / scale)``."""
+    """Gaussian noise of standard deviation ``scale``, ``F(a) = Phi(a / scale)``.
+
+    >>> law = Gaussian()
+    >>> law.cdf(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([0.1587, 0.5000, 0.8413])
+    """
 
     @property
     def reach(self) -> float:
@@ -106,7 +116,12 @@ class Gaussian(NoiseLaw):
 @final
 @dataclass(frozen=True)
 class Uniform(NoiseLaw):
-    """Uniform noise on [-scale, scale]; in -1/+1 coding ``dx/da`` is then HardTanh' (for scale 1)."""
+    """Uniform noise on [-scale, scale]; in -1/+1 coding ``dx/da`` is then HardTanh' (for scale 1).
+
+    >>> law = Uniform(scale=2.0)
+    >>> law.bounded, law.cdf(torch.tensor([-3.0, 1.0, 3.0]))
+    (True, tensor([0.0000, 0.7500, 1.0000]))
+    """
 
     @property
     def reach(self) -> float:
@@ -133,7 +148,12 @@ class Uniform(NoiseLaw):
 @final
 @dataclass(frozen=True)
 class Triangular(NoiseLaw):
-    """Triangular noise on [-scale, scale]; ``scale=2`` gives ``2F'(a) = max(0, 1 - |a| / 2)``, a scaled ApproxSign."""
+    """Triangular noise on [-scale, scale]; ``scale=2`` gives ``2F'(a) = max(0, 1 - |a| / 2)``, a scaled ApproxSign.
+
+    >>> law = Triangular(scale=2.0)
+    >>> 2 * law.density(torch.tensor([0.0, 1.0, 3.0]))
+    tensor([1.0000, 0.5000, 0.0000])
+    """
 
     @property
     def reach(self) -> float:
