@@ -28,6 +28,7 @@ from estimlab.estimators.base import Cost as Cost
 from estimlab.estimators.base import Estimator as Estimator
 from estimlab.estimators.base import HardForward as HardForward
 from estimlab.estimators.base import RelaxedForward as RelaxedForward
+from estimlab.estimators.claims import Claims as Claims
 from estimlab.estimators.darn import DARN as DARN
 from estimlab.estimators.foust import FouST as FouST
 from estimlab.estimators.gapped_st import GappedST as GappedST

@@ -139,11 +139,11 @@ class Budget(Cell):
         """Per layer, averaged over the problems, in units of the mean squared norm of their gradients."""
         # Streams of their own, as the examples' errors are taken to be independent.
         found = [self._measure(estimator, *pair, self.draws) for pair in self._streams(problems)]
-        pilots = found if estimator.unbiased == "nowhere" else self._pilots(estimator, problems)
+        pilots = found if estimator.claims().unbiased == "nowhere" else self._pilots(estimator, problems)
         work = count_work(problems[0], estimator)
         cost = dict(zip(UNITS, (work.objective, work.forward + work.backward), strict=True))
         layers = [layer for layer in found[0].layers if layer != "head"]
-        exact = {"all layers": layers, "last layer": layers[-1:], "nowhere": []}[estimator.unbiased]
+        exact = {"all layers": layers, "last layer": layers[-1:], "nowhere": []}[estimator.claims().unbiased]
         return [
             Moments(
                 estimator,

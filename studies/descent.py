@@ -149,7 +149,7 @@ def predictors(measurement: Measurement) -> list[float]:
     mean, variances, truth = (torch.cat([part[name].flatten() for name in blocks]) for part in parts)
     variance, square = float(variances.sum()), float(truth @ truth)
     noise = variance / measurement.draws
-    if measurement.estimator.unbiased == "all layers":  # estimates of zero would rank them by their noise
+    if measurement.estimator.claims().unbiased == "all layers":  # estimates of zero would rank them by their noise
         mean, noise = truth, 0.0
     bias = float(((mean - truth) ** 2).sum()) - noise
     energy = float(mean @ mean) - noise + variance

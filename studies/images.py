@@ -137,7 +137,7 @@ def _quality(network: el.Chain, inputs: Tensor, targets: Tensor) -> list[dict[st
 
 def _moments(measurement: Measurement) -> list[dict[str, Any]]:
     """Per layer of units; the bias of an estimator without bias is left out."""
-    unbiased = measurement.estimator.unbiased == "all layers"
+    unbiased = measurement.estimator.claims().unbiased == "all layers"
     head = estimator_columns(measurement.estimator)
     return [
         {**head, "layer": layer, "statistic": name, "value": found[name][0], "stderr": found[name][1]}

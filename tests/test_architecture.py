@@ -20,7 +20,7 @@ ALLOWED = {
     "arrays": {"errors", "arguments", "files"},
     "progress": set(),
     "numbers": set(),
-    "model": BASIC,
+    "model": BASIC | {"randomness"},
     "randomness": BASIC,
     "draws": BASIC,
     "references": MODEL,

@@ -78,7 +78,7 @@ def test_an_own_estimator_is_swept(own_file):
 
 @pytest.mark.slow
 def test_a_false_claim_is_refuted(own_file):
-    (own_file / "boastful.py").write_text(OWN.replace("exact_degree: ClassVar[float] = 0", "exact_degree = 1"))
+    (own_file / "boastful.py").write_text(OWN.replace("exact_degree=0", "exact_degree=1"))
     done = run_cli("check", "boastful.py:Softened", cwd=own_file)
     assert done.returncode == 1
     assert "refuted" in done.stdout

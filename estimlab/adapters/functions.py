@@ -7,8 +7,9 @@ its output, its local factor what autograd returns for them, its noise ours. The
 
 from __future__ import annotations
 
+import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 import torch
@@ -20,9 +21,10 @@ from estimlab.adapters.interception import UnitNoise
 from estimlab.arguments import described
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import ActivationEstimator, HardForward, RelaxedForward, replace_derivative
+from estimlab.estimators.claims import Claims
 from estimlab.model.laws import Logistic, NoiseLaw
 from estimlab.model.units import BinaryUnits
-from estimlab.randomness.noise import Noise, into_open_interval
+from estimlab.randomness.noise import Noise
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,6 @@ class _Adapted(ActivationEstimator):
     """
 
     reads_uniform: ClassVar[bool] = True
-    probe: ClassVar[Probe]  # of an instance
 
     function: Function
     interface: Interface = "logit"
@@ -55,9 +56,23 @@ class _Adapted(ActivationEstimator):
         """The function with its interface."""
         return Call(self.function, self.interface, self.low, self.high)
 
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """The label, or the function's own name."""
+        return self.label or getattr(self.function, "__name__", type(self.function).__name__)
+
+    def claims(self) -> Claims:
+        """The degree, beside what the kind claims."""
+        return replace(super().claims(), exact_degree=self.degree)
+
     def __post_init__(self) -> None:
+        _ = self.probe  # what fails is refused where it is given
+
+    @functools.cached_property
+    def probe(self) -> Probe:
+        """What the function does, found out once."""
         try:
-            probe = Probe.of(self.call)
+            return Probe.of(self.call)
         except (EstimlabError, RuntimeError):
             raise
         except Exception as error:
@@ -65,9 +80,6 @@ class _Adapted(ActivationEstimator):
                 f"{type(self).__name__}({described(self.function)}): it fails on pre-activations, "
                 f"{type(error).__name__}: {error}. It must map a tensor of them to states, one per unit."
             ) from error
-        name = self.label or getattr(self.function, "__name__", type(self.function).__name__)
-        for fact, value in (("probe", probe), ("name", name), ("exact_degree", self.degree)):
-            object.__setattr__(self, fact, value)
 
     def evaluate(self, a: Tensor, uniforms: Tensor, law: NoiseLaw) -> tuple[Tensor, Tensor]:
         """Bits and factors; ``uniforms`` with the channels last."""
@@ -79,10 +91,7 @@ class _Adapted(ActivationEstimator):
         """The pre-activation of the same probability under the function's own law, and its derivative."""
         if self.law is None or law == self.law:
             return a, torch.ones_like(a)
-        if isinstance(self.law, Logistic):  # by log odds, which keep their digits in the tails
-            return self.law.scale * law.log_odds(a), self.law.scale * law.log_odds_slope(a)
-        own = self.law.quantile(into_open_interval(law.cdf(a)))
-        return own, law.density(a) / self.law.density(own)
+        return self.law.matched(a, law)
 
     def _uniforms(self, k: int, a: Tensor, law: NoiseLaw, noise: Noise) -> Tensor:
         """All channels alike; where several decide a hard state together, it jumps along a curve that nobody knows."""
@@ -131,8 +140,15 @@ class SampledFunction(_Adapted, HardForward):
             raise EstimlabError(
                 f"SampledFunction({described(self.function)}): its output {kind}, or give its values as low and high."
             )
-        object.__setattr__(self, "reads_uniform", not self.probe.decides)
-        object.__setattr__(self, "draws_states", self.probe.decides)  # else not those that channel 0 decides
+
+    @property
+    def reads_uniform(self) -> bool:  # type: ignore[override]
+        """Where the function draws more than one bit per unit."""
+        return not self.probe.decides
+
+    def claims(self) -> Claims:
+        """The degree; states are those that channel 0 decides where one bit per unit is drawn."""
+        return Claims(exact_degree=self.degree, draws_states=self.probe.decides)
 
     def derivative(
         self, a: Float[Tensor, "*shape"], bit: Float[Tensor, "*shape"], uniform: Float[Tensor, "..."], law: NoiseLaw
@@ -172,7 +188,13 @@ class SampledFunction(_Adapted, HardForward):
 @final
 @dataclass(frozen=True)
 class RelaxedFunction(_Adapted, RelaxedForward):
-    """A function whose states are relaxed, differentiated by its own rule: Gumbel-Softmax, binary Concrete, ..."""
+    """A function whose states are relaxed, differentiated by its own rule: Gumbel-Softmax, binary Concrete, ...
+
+    >>> from estimlab.adapters.expressions import Expression
+    >>> relaxed = RelaxedFunction(Expression("torch.sigmoid(a + torch.rand_like(a).logit())"))
+    >>> relaxed.extra_channels, relaxed.claims().draws_states
+    (0, False)
+    """
 
     citation: ClassVar[str] = "the function's own"
 
@@ -185,6 +207,12 @@ class SpikeFunction(_Adapted, HardForward):
     The function's backward rule, a bump h(a), is judged with states drawn from the problem's noise (escape noise, a
     spiking neuron's own): straight-through with proxy h, exact within one layer for multilinear objectives if and only
     if h is the density of the noise (Gygax & Zenke 2024, arXiv 2404.14964). The step is not used, but must be one.
+
+    >>> import estimlab as el
+    >>> step = el.Expression("(a > 0).to(a) + torch.sigmoid(a) - torch.sigmoid(a).detach()")
+    >>> problem = el.problems.load("quadratic/v1")
+    >>> round(el.exact_moments(problem, el.SpikeFunction(step)).relative_bias["0"], 3)
+    0.417
     """
 
     citation: ClassVar[str] = "Gygax & Zenke 2024, arXiv 2404.14964"

@@ -16,6 +16,7 @@ from estimlab.adapters.interception import Intercepted
 from estimlab.arguments import described
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Cost, Estimator
+from estimlab.estimators.claims import Claims
 from estimlab.measurement.counting import count_passes
 from estimlab.model.chain import Chain
 from estimlab.model.laws import Logistic
@@ -41,6 +42,10 @@ class SurrogateLoss(Estimator):
         degree: claimed ``exact_degree``; infinity for an unbiased estimator.
         claimed: in which layers the estimate is claimed to be unbiased.
         label: name in tables; the loss's own by default.
+
+    >>> import estimlab as el
+    >>> el.SurrogateLoss(print, degree=2, claimed="last layer").claims().unbiased
+    'last layer'
     """
 
     citation: ClassVar[str] = "the loss's own"
@@ -54,9 +59,15 @@ class SurrogateLoss(Estimator):
     def __post_init__(self) -> None:
         if not callable(self.loss):
             raise EstimlabError(f"SurrogateLoss(loss={self.loss!r}): give a function of a problem.")
-        name = self.label or getattr(self.loss, "__name__", type(self.loss).__name__)
-        for fact, value in (("name", name), ("exact_degree", self.degree), ("unbiased", self.claimed)):
-            object.__setattr__(self, fact, value)
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """The label, or the loss's own name."""
+        return self.label or getattr(self.loss, "__name__", type(self.loss).__name__)
+
+    def claims(self) -> Claims:
+        """What the fields say."""
+        return Claims(exact_degree=self.degree, unbiased=self.claimed)
 
     def cost(self, depth: int) -> Cost:
         """Counted, on a small chain of that depth; that of one pass where the loss does not take such a chain."""

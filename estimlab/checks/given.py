@@ -11,6 +11,7 @@ from estimlab.arguments import described
 from estimlab.errors import EstimlabError, closest
 from estimlab.estimators import catalogue
 from estimlab.estimators.base import Estimator
+from estimlab.estimators.claims import Claims
 
 DERIVE = "derive it from el.HardForward, or from el.Estimator"
 
@@ -19,8 +20,19 @@ def instance(given: Any) -> Estimator:
     """The estimator: itself, built from a class without arguments, or of the catalogue by its name.
 
     Errors:
-        EstimlabError: nothing of these; says what to write.
+        EstimlabError: nothing of these, or one whose claims are none; says what to write.
     """
+    found = _estimator(given)
+    claims = found.claims()
+    if not isinstance(claims, Claims):
+        raise EstimlabError(
+            f"{found!r}: claims() returned {described(claims)}; it must return an el.Claims, as "
+            "el.Claims(exact_degree=0)."
+        )
+    return found
+
+
+def _estimator(given: Any) -> Estimator:
     if isinstance(given, Estimator):
         return given
     if isinstance(given, str):

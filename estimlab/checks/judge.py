@@ -90,11 +90,15 @@ class Check:
             return Row(self.claim, "refuted", crash(error, estimator))
 
 
+def _draws_states(estimator: Estimator) -> bool:
+    return estimator.claims().draws_states
+
+
 def _degree(degree: int) -> Check:
     return Check(
         f"exact within one layer, degree {degree}",
         expectation.EXACT[degree],
-        lambda estimator: estimator.exact_degree >= degree,
+        lambda estimator: estimator.claims().exact_degree >= degree,
         partial(expectation.described, degree),
     )
 
@@ -103,7 +107,7 @@ def _unbiased(where: str) -> Check:
     return Check(
         f"unbiased in {'all layers' if where == 'all layers' else 'the last layer'}",
         partial(expectation.unbiased, where),
-        lambda estimator: estimator.unbiased == where,
+        lambda estimator: estimator.claims().unbiased == where,
     )
 
 
@@ -119,7 +123,7 @@ CHECKS: tuple[Check, ...] = (
     Check("draws can be mapped", faults.mappable, needs=DRAWS),
     Check("noise is declared as it is used", moments.declared_noise, needs=FAULTS[:-1]),
     Check("finite where units are certain", contract.saturation, needs=MAPPED),
-    Check("visits the network's states", contract.states, lambda estimator: estimator.draws_states, needs=DRAWS),
+    Check("visits the network's states", contract.states, _draws_states, needs=DRAWS),
     Check("gradient of a batch = mean over its examples", identities.batch, needs=MAPPED),
     Check("every layer and target counts", identities.counts, needs=MAPPED),
     Check("float32 = float64 to rounding", precision.precision, needs=MAPPED),
@@ -128,17 +132,17 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "reads values only",
         contract.values_only,
-        lambda estimator: not estimator.reads_extension,
+        lambda estimator: not estimator.claims().reads_extension,
         needs=MAPPED,
     ),
-    Check("exact at the head", expectation.head_exact, lambda estimator: estimator.draws_states),
+    Check("exact at the head", expectation.head_exact, _draws_states),
     *(_degree(degree) for degree in (1, 2, 3, 4)),
     _unbiased("last layer"),
     _unbiased("all layers"),
     Check(
         "unmoved by the null extension",
         null_extension.unmoved,
-        lambda estimator: not estimator.reads_extension or estimator.exact_degree >= 2,
+        lambda estimator: not estimator.claims().reads_extension or estimator.claims().exact_degree >= 2,
         null_extension.movement,
     ),
     Check("exact moments", moments.exact, lambda estimator: isinstance(estimator, HardForward)),

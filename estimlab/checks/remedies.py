@@ -32,8 +32,8 @@ BY_CLAIM = {
     "draws can be mapped": MAPPED,
     "declared cost = counted cost": "define cost(depth): the passes of layers that a draw makes of a network so deep",
     "is a value": "write @dataclass(frozen=True) above the class, and fields of numbers, texts, tuples and such values",
-    "reads values only": "declare reads_extension = True, or evaluate problem.value(...) below torch.no_grad()",
-    "visits the network's states": "draw states by u < law.cdf(a) with u of channel 0, or declare draws_states = False",
+    "reads values only": "claim reads_extension=True, or evaluate problem.value(...) below torch.no_grad()",
+    "visits the network's states": "draw states by u < law.cdf(a) with u of channel 0, or claim draws_states=False",
 }
 BY_CAUSE = {
     "batch": "return one value per example and divide by no number of examples: the mean is taken outside",

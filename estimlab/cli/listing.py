@@ -33,10 +33,11 @@ def _estimators() -> Listing:
 
 
 def _estimator_line(cls: Any) -> tuple[Any, ...]:
-    cost, reads = cls().cost(3), "yes" if cls.reads_extension else "no"
-    bounded = {None: "", True: "yes", False: "no"}[cls.bounded_variance]
+    cost, claims = cls().cost(3), cls().claims()
+    reads = "yes" if claims.reads_extension else "no"
+    bounded = {None: "", True: "yes", False: "no"}[claims.bounded_variance]
     passes = f"{cost.forward} + {cost.backward}"
-    return cls.name, cls.exact_degree, cls.unbiased, reads, bounded, passes, cls.citation
+    return cls.name, claims.exact_degree, claims.unbiased, reads, bounded, passes, cls.citation
 
 
 def _studies() -> Listing:

@@ -28,6 +28,11 @@ class BinaryActivation(Checked, nn.Module):
 
     Errors:
         EstimlabError: the estimator is not an activation (REINFORCE, ARM and others need the objective).
+
+    >>> import estimlab as el
+    >>> activation = el.BinaryActivation("zgr", generator=torch.Generator().manual_seed(0))
+    >>> sorted(set(activation(torch.zeros(100)).tolist())), activation.expected(torch.zeros(2)).tolist()
+    ([-1.0, 1.0], [0.0, 0.0])
     """
 
     def __init__(

@@ -14,6 +14,7 @@ from torch import Tensor
 from estimlab.errors import EstimlabError
 from estimlab.estimators.average import mean_of_draws
 from estimlab.estimators.base import Cost, Estimator
+from estimlab.estimators.claims import Claims
 from estimlab.estimators.rollout import check_count, sum_units
 from estimlab.model.laws import NoiseLaw
 from estimlab.model.network import Site, StochasticNetwork
@@ -36,15 +37,16 @@ class Antithetic(Estimator):
         tails: whether twins draw noise of their own above their layer, or share the main pass's uniforms.
     """
 
-    exact_degree: ClassVar[float] = math.inf
-    unbiased: ClassVar[Literal["all layers"]] = "all layers"
-    reads_extension: ClassVar[bool] = False
     degree: ClassVar[float] = 0
 
     tails: Tails = "independent"
 
     def __post_init__(self) -> None:
         check_tails(type(self).__name__, self.tails)
+
+    def claims(self) -> Claims:
+        """Unbiased; values of the objective only."""
+        return Claims(exact_degree=math.inf, unbiased="all layers", reads_extension=False)
 
     @property
     def twins(self) -> int:
@@ -141,6 +143,11 @@ class ARM(Mirrored):
     """Augment-REINFORCE-merge (Yin & Zhou 2019, arXiv 1807.11143, eq. 8).
 
     Coefficient ``(1/2 - u) F'(a) / (p (1 - p))``; for logistic noise of scale 1 the last factor is one.
+
+    >>> import estimlab as el
+    >>> problem = el.Problem(el.Chain([el.Logits([0.7])]), el.Polynomial(power=3))
+    >>> round(el.quadrature_moments(problem, el.ARM()).relative_std["0"], 3)
+    0.794
     """
 
     citation: ClassVar[str] = "Yin & Zhou 2019, arXiv 1807.11143, eq. 8"
@@ -163,6 +170,11 @@ class DisARM(Mirrored):
 
     Attributes:
         pairs: number of antithetic pairs, at least 1.
+
+    >>> import estimlab as el
+    >>> problem = el.Problem(el.Chain([el.Logits([0.7])]), el.Polynomial(power=3))
+    >>> round(el.quadrature_moments(problem, el.DisARM()).relative_std["0"], 3)
+    0.712
     """
 
     citation: ClassVar[str] = "Dong, Mnih & Tucker 2020, arXiv 2006.10680, eq. 5"

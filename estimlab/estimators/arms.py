@@ -36,6 +36,11 @@ class ARMS(Antithetic):
     Attributes:
         tails: whether samples draw noise of their own above their layer, or share the main pass's uniforms.
         samples: K, from 2 to 16.
+
+    >>> import estimlab as el
+    >>> problem = el.Problem(el.Chain([el.Logits([0.7])]), el.Polynomial(power=3))
+    >>> round(el.quadrature_moments(problem, el.ARMS(samples=4)).relative_std["0"], 3)
+    0.181
     """
 
     citation: ClassVar[str] = "Dimitriev & Zhou 2021, arXiv 2105.14141"

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import abc
-import functools
 import importlib
 import inspect
 import math
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -18,20 +15,22 @@ from torch import Tensor, nn
 
 from estimlab.declared import Declared, snake_case
 from estimlab.errors import EstimlabError
+from estimlab.estimators.claims import Claims, refuse_attributes
 from estimlab.model.laws import NoiseLaw, PerUnit
 from estimlab.model.problem import Problem
 from estimlab.model.units import BinaryUnits
+from estimlab.randomness.integrals import conditional_moments
 from estimlab.randomness.noise import Noise
-from estimlab.randomness.quadrature import interval_edges, node_between, tanh_sinh
-
-RULE = tanh_sinh()
-"""What integrals over the noise are taken with."""
-AT_ONCE = 64  # numbers of one draw, over which an integral's nodes are taken together
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of one draw in layer passes: pre-activations (or heads) evaluated, and differentiated."""
+    """Cost of one draw in layer passes: pre-activations (or heads) evaluated, and differentiated.
+
+    >>> import estimlab as el
+    >>> el.DisARM(pairs=2).cost(depth=3)
+    Cost(forward=20, backward=8)
+    """
 
     forward: int
     backward: int
@@ -39,38 +38,25 @@ class Cost:
 
 @dataclass(frozen=True)
 class Estimator(Declared, abc.ABC):
-    """A single-sample gradient estimator. Class attributes are claims, and every claim has a test.
+    """A single-sample gradient estimator.
 
     Attributes:
         name: snake case of the class, used in tables and on the command line.
         citation: authors, year, arXiv number, equation.
-        exact_degree: largest degree, per unit, of an objective for which the gradient of one layer is exact; infinity
-            for an unbiased estimator, 0 (no claim) where not even linear objectives are exact. By default 1, the least
-            that one can ask: it shows a wrong sign and a wrong scale.
-        unbiased: in which layers of a deep network the estimate is unbiased whatever the objective. An estimate is one
-            of the gradient by the parameters: what is a derivative by a probability or a mean (of a state, of a weight)
-            is multiplied by F', or by ``(high - low) F'``, in the surrogate.
-        reads_extension: whether the objective is evaluated or differentiated off the corners of the hypercube.
-        bounded_variance: whether the variance stays bounded as the temperature goes to zero; None without one.
-        draws_states: whether a draw evaluates the objective at states drawn from the network, and nothing else of it;
-            false where units are relaxed, or not drawn.
-        deterministic: whether a draw does not depend on the noise: units are not drawn, the variance is zero.
         mappable: whether ``torch.vmap`` can map the surrogate over draws; where not, draws are taken one by one.
+
+    Errors:
+        EstimlabError: a class whose body gives a claim as an attribute.
     """
 
     name: ClassVar[str]
     citation: ClassVar[str] = ""
-    exact_degree: ClassVar[float] = 1
-    unbiased: ClassVar[Literal["all layers", "last layer", "nowhere"]] = "nowhere"
-    reads_extension: ClassVar[bool] = True
-    bounded_variance: ClassVar[bool | None] = None
-    deterministic: ClassVar[bool] = False
     mappable: ClassVar[bool] = True
-    draws_states: ClassVar[bool] = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "name" not in cls.__dict__:
+        refuse_attributes(cls)
+        if "name" not in cls.__dict__ and not isinstance(getattr(cls, "name", None), property):
             cls.name = snake_case(cls.__name__)
 
     @classmethod
@@ -103,6 +89,10 @@ class Estimator(Declared, abc.ABC):
         Its value is the objective at the drawn states, one per example; the gradient of its mean over the batch with
         respect to the network's parameters is the draw of the estimate. Pure: randomness comes through ``noise`` only.
         """
+
+    def claims(self) -> Claims:
+        """What is claimed of the gradients; by default that one layer is exact for linear objectives."""
+        return Claims()
 
     def cost(self, depth: int) -> Cost:
         """Layer passes of one draw in a network of the given number of stochastic layers, the head counted as one."""
@@ -214,8 +204,10 @@ class RelaxedForward(ActivationEstimator):
     """States are relaxed to the interval between low and high, and the objective is differentiated there."""
 
     reads_uniform: ClassVar[bool] = True
-    draws_states: ClassVar[bool] = False
-    exact_degree: ClassVar[float] = 0
+
+    def claims(self) -> Claims:
+        """Nothing of the bias; states are not drawn."""
+        return Claims(exact_degree=0, draws_states=False)
 
 
 class _ReplaceDerivative(torch.autograd.Function):
@@ -254,46 +246,3 @@ def drawn_side(a: PerUnit, bit: PerUnit) -> PerUnit:
     By a product: choosing by a mask without pattern costs several passes over memory.
     """
     return a * (2 * bit - 1)
-
-
-def sum_over_nodes(
-    terms: Callable[..., tuple[Tensor, ...]], like: Tensor, *columns: Float[Tensor, " nodes"]
-) -> tuple[Tensor, ...]:
-    """The sum of each term over the nodes of a rule: ``terms`` takes the numbers of some nodes on an axis in front.
-
-    As many nodes at once as make ``AT_ONCE`` numbers: few units would else take a hundred small steps, and many units
-    a hundred times their memory. A compiler gets all, which it makes one loop: it would take minutes to unroll them.
-    """
-    front = (-1, *(1,) * like.ndim)
-    if torch.compiler.is_compiling():
-        return tuple(term.sum(0) for term in terms(*(column.to(like).reshape(front) for column in columns)))
-    size = AT_ONCE // max(1, like.numel())
-    if size <= 1 or like.dtype.itemsize < 4:  # a number without an axis keeps its digits beside small types
-        return _summed(terms(*numbers) for numbers in zip(*(column.unbind() for column in columns), strict=True))
-    parts = zip(*(column.to(like).reshape(front).split(size) for column in columns), strict=True)
-    return _summed(tuple(term.sum(0) for term in terms(*part)) for part in parts)
-
-
-def _summed(found: Iterable[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-    """One after the other: together they would take the memory that the caller saves."""
-    return functools.reduce(lambda total, one: tuple(a + b for a, b in zip(total, one, strict=True)), found)
-
-
-def conditional_moments(
-    factor: Callable[[Tensor, Tensor], Tensor], probability: Tensor, cuts: list[Tensor]
-) -> tuple[Float[Tensor, "2 *shape"], Float[Tensor, "2 *shape"]]:
-    """Mean and second moment of ``factor(bit, uniform)`` given bit 0 and bit 1, by quadrature between the cuts."""
-    nodes, weights = RULE.nodes.to(probability), RULE.weights.to(probability)
-    moments = probability.new_zeros(3, 2, *probability.shape)
-    for low, high in pairwise(interval_edges(probability, cuts)):
-        bit = ((low + high) / 2 < probability).to(probability.dtype)
-
-        def terms(node: Tensor, weight: Tensor, low: Tensor = low, high: Tensor = high, bit: Tensor = bit) -> Any:
-            value = factor(bit, node_between(low, high, node.expand_as(low + node)))
-            width = (high - low) * weight
-            return width.expand_as(value), value * width, value * value * width
-
-        sums = torch.stack(sum_over_nodes(terms, probability, nodes, weights))
-        moments = moments + torch.stack((sums * (1 - bit), sums * bit), 1)
-    mass = torch.where(moments[0] > 0, moments[0], 1)
-    return moments[1] / mass, moments[2] / mass

@@ -16,7 +16,7 @@ def linear_stages(problem: Problem, estimator: Estimator) -> list[nn.Linear]:
     Errors:
         EstimlabError: another network, or another stage; before any work.
     """
-    chain = getattr(problem.network, "network", problem.network)  # a counter of passes wraps the network
+    chain = problem.network
     if not isinstance(chain, Chain):
         raise EstimlabError(
             f"{estimator!r} needs an el.Chain, where each layer depends on the one before it alone; the network is a "

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, final
 import torch
 
 from estimlab.errors import EstimlabError
+from estimlab.estimators.claims import Claims
 from estimlab.estimators.iw_st import ImportanceWeightedST
 from estimlab.model.laws import NoiseLaw, PerUnit
 
@@ -25,19 +26,29 @@ class DARN(ImportanceWeightedST):
 
     Attributes:
         xbar: the point of expansion in 0/1 coding, a number, or ``"mean"`` for P(high).
+
+    >>> import estimlab as el
+    >>> problem = el.problems.load("quadratic/v1")
+    >>> round(el.exact_moments(problem, el.DARN("mean")).relative_bias["0"], 3)
+    0.417
     """
 
     citation: ClassVar[str] = "Gregor et al. 2014, arXiv 1310.8499; Gu et al. 2016, arXiv 1511.05176, eqs. 5-7"
-    exact_degree: ClassVar[float] = 2
 
     xbar: float | Literal["mean"] = 0.5
 
     def __post_init__(self) -> None:
         if self.xbar != "mean" and not (isinstance(self.xbar, float | int) and math.isfinite(self.xbar)):
             raise EstimlabError(f"DARN(xbar={self.xbar!r}): give a finite number (0.5 is ZGR) or 'mean'.")
-        object.__setattr__(self, "symmetric", self.xbar == 0.5)
-        if self.xbar != 0.5:
-            object.__setattr__(self, "exact_degree", 1)  # only the midpoint makes quadratics exact
+
+    def claims(self) -> Claims:
+        """Only the midpoint makes quadratics exact."""
+        return Claims(exact_degree=2 if self.xbar == 0.5 else 1)
+
+    @property
+    def symmetric(self) -> bool:  # type: ignore[override]
+        """At the midpoint."""
+        return self.xbar == 0.5
 
     def high_weight(self, a: PerUnit, law: NoiseLaw) -> PerUnit:
         """``1 - xbar``."""

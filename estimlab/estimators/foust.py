@@ -30,6 +30,11 @@ class FouST(RelaxedForward):
 
     Attributes:
         importance_weighted: False leaves F'(a) in the weight's place: unbiased for one unit at P = 1/2 only.
+
+    >>> import estimlab as el
+    >>> problem = el.Problem(el.Chain([el.Logits([0.7])]), el.Quadratic(linear=(1.0,)))
+    >>> round(el.quadrature_moments(problem, el.FouST()).relative_bias["0"], 3)
+    0.0
     """
 
     citation: ClassVar[str] = "Pervez, Cohen & Gavves 2020, ICML, PMLR 119:7632; our reading"

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import HardForward, drawn_side
+from estimlab.estimators.claims import Claims
 from estimlab.estimators.relaxation import check_temperature
 from estimlab.model.laws import NoiseLaw, PerUnit
 
@@ -30,11 +31,14 @@ class GappedST(HardForward):
     Attributes:
         temperature: tau > 0, in units of the noise's scale.
         gap: positive, in units of the noise's scale, or ``"probability"`` for ``-log(1 - P(b)) / P(b)`` of the drawn b.
+
+    >>> import estimlab as el
+    >>> problem = el.problems.load("quadratic/v1")
+    >>> round(el.exact_moments(problem, el.GappedST()).relative_bias["0"], 3)
+    0.428
     """
 
     citation: ClassVar[str] = "Fan, Chi, Rudnicky & Ramadge 2022, arXiv 2206.07235; our reading (binary units)"
-    exact_degree: ClassVar[float] = 0
-    bounded_variance: ClassVar[bool] = True
     name: ClassVar[str] = "gapped_st"
 
     temperature: float = 1.0
@@ -45,6 +49,10 @@ class GappedST(HardForward):
         number = isinstance(self.gap, float | int) and math.isfinite(self.gap) and self.gap > 0
         if not (number or self.gap == "probability"):
             raise EstimlabError(f"GappedST(gap={self.gap!r}): give a positive number (1 is usual) or 'probability'.")
+
+    def claims(self) -> Claims:
+        """Not even linear objectives are exact."""
+        return Claims(exact_degree=0, bounded_variance=True)
 
     def derivative(self, a: PerUnit, bit: PerUnit, uniform: PerUnit, law: NoiseLaw) -> PerUnit:
         """The relaxation's derivative at the moved pre-activation."""

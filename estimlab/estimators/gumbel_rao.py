@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -12,8 +11,9 @@ from torch import Tensor
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import HardForward
-from estimlab.estimators.relaxation import check_temperature, relaxation_kinks, slope_moments
-from estimlab.model.laws import Gaussian, NoiseLaw, PerUnit
+from estimlab.estimators.claims import Claims
+from estimlab.estimators.relaxation import check_temperature
+from estimlab.model.laws import NoiseLaw, PerUnit
 
 
 @final
@@ -30,11 +30,14 @@ class GumbelRao(HardForward):
     Attributes:
         temperature: tau > 0 of the backward relaxation, in units of the noise's scale.
         samples: K, at least 1.
+
+    >>> import estimlab as el
+    >>> problem = el.problems.load("quadratic/v1")
+    >>> [round(el.exact_moments(problem, el.GumbelRao(0.1, k)).relative_std["0"], 2) for k in (1, 10, 100)]
+    [8.59, 4.06, 3.28]
     """
 
     citation: ClassVar[str] = "Paulus, Maddison & Krause 2021, arXiv 2010.04838, eqs. 7 and 10"
-    exact_degree: ClassVar[float] = 0
-    bounded_variance: ClassVar[bool] = False
     reads_uniform: ClassVar[bool] = True
 
     temperature: float = 1.0
@@ -48,6 +51,10 @@ class GumbelRao(HardForward):
                 "el.AnalyticGumbelRao()."
             )
 
+    def claims(self) -> Claims:
+        """Nothing of its bias; the variance grows as the temperature falls."""
+        return Claims(exact_degree=0, bounded_variance=False)
+
     @property
     def extra_channels(self) -> int:
         """One per sample."""
@@ -56,7 +63,7 @@ class GumbelRao(HardForward):
     def kinks(self, a: PerUnit, law: NoiseLaw) -> list[PerUnit]:
         """Those of the relaxation, in the uniforms that are scaled to the drawn side."""
         sides = [(side, law.cdf(side)) for side in (a, -a)]
-        cuts = [(cut, p) for side, p in sides for cut in relaxation_kinks(side, law, self.temperature)]
+        cuts = [(cut, p) for side, p in sides for cut in law.relaxation_kinks(side, self.temperature)]
         return [torch.where(cut < p, cut / p, 1) for cut, p in cuts]
 
     def derivative(self, a: PerUnit, bit: PerUnit, uniform: Float[Tensor, "samples *shape"], law: NoiseLaw) -> PerUnit:
@@ -69,7 +76,7 @@ class GumbelRao(HardForward):
         self, a: PerUnit, law: NoiseLaw
     ) -> tuple[Float[Tensor, "2 *shape"], Float[Tensor, "2 *shape"]]:
         """The mean of one sample, and its variance divided by K: no sampling."""
-        mean, second = slope_moments(torch.stack((-a, a)), law, self.temperature)
+        mean, second = law.slope_moments(torch.stack((-a, a)), self.temperature)
         return mean, mean * mean + (second - mean * mean) / self.samples
 
 
@@ -90,34 +97,25 @@ class AnalyticGumbelRao(HardForward):
 
     Attributes:
         temperature: tau > 0 of the backward relaxation, in units of the noise's scale.
+
+    >>> import estimlab as el
+    >>> problem = el.problems.load("quadratic/v1")
+    >>> [round(el.exact_moments(problem, el.AnalyticGumbelRao(t)).relative_bias["0"], 3) for t in (1.0, 0.1)]
+    [0.421, 0.058]
     """
 
     citation: ClassVar[str] = "Paulus et al. 2021, arXiv 2010.04838, eq. 7; our derivation (closed forms)"
-    exact_degree: ClassVar[float] = 0
-    bounded_variance: ClassVar[bool] = True
 
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
         check_temperature("AnalyticGumbelRao", self.temperature)
 
+    def claims(self) -> Claims:
+        """Nothing of its bias; the variance stays bounded."""
+        return Claims(exact_degree=0, bounded_variance=True)
+
     def derivative(self, a: PerUnit, bit: PerUnit, uniform: PerUnit, law: NoiseLaw) -> PerUnit:
         """``A_b / P(b)``."""
         side = torch.where(bit > 0.5, a, -a)
-        if isinstance(law, Gaussian):
-            return _gaussian_mean(side, law, self.temperature)
-        return slope_moments(side, law, self.temperature)[0]
-
-
-def _gaussian_mean(side: Tensor, law: Gaussian, temperature: float) -> Tensor:
-    """``N(a; 0, s^2 (1 + tau^2)) Phi(kappa a / s) / Phi(a / s)``.
-
-    Below zero the exponents of the three factors cancel; a quotient of scores leaves them out and stays finite where
-    all three are zero.
-    """
-    wide = math.hypot(1, temperature)
-    kappa = temperature / wide
-    below, above = side.clamp(max=0), side.clamp(min=0)
-    rare = law.score(below) / law.score(kappa * below) / (law.scale * wide * math.sqrt(2 * math.pi))
-    likely = Gaussian(law.scale * wide).density(above) * law.cdf(kappa * above) / law.cdf(above)
-    return torch.where(side < 0, rare, likely)
+        return law.mean_slope(side, self.temperature)

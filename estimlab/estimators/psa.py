@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import ClassVar, final
 
 import torch
 from jaxtyping import Float
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from estimlab.estimators.base import Cost, Estimator
 from estimlab.estimators.chains import linear_stages
+from estimlab.estimators.claims import Claims
 from estimlab.estimators.rollout import Layer, rollout
 from estimlab.model.problem import Problem
 from estimlab.randomness.noise import Noise
@@ -35,13 +36,19 @@ class PSA(Estimator):
 
     Needs an ``el.Chain`` whose stages after the first are ``nn.Linear``; any noise law and coding (other laws than the
     logistic: our derivation).
+
+    >>> import estimlab as el
+    >>> problem = el.Problem(el.Chain([el.Logits([0.7])]), el.Polynomial(power=3))
+    >>> round(el.quadrature_moments(problem, el.PSA()).relative_bias["0"], 3)
+    0.0
     """
 
     citation: ClassVar[str] = "Shekhovtsov, Yanush & Flach 2020, arXiv 2006.03143"
     name: ClassVar[str] = "psa"
-    exact_degree: ClassVar[float] = math.inf
-    unbiased: ClassVar[Literal["last layer"]] = "last layer"
-    reads_extension: ClassVar[bool] = False
+
+    def claims(self) -> Claims:
+        """Unbiased in the last layer; values of the objective only."""
+        return Claims(exact_degree=math.inf, unbiased="last layer", reads_extension=False)
 
     def cost(self, depth: int) -> Cost:
         """One pass, and the flipped states' head."""

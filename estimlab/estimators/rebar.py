@@ -15,7 +15,8 @@ from torch import Tensor
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Cost, Estimator
-from estimlab.estimators.relaxation import check_temperature, relaxation_kinks
+from estimlab.estimators.claims import Claims
+from estimlab.estimators.relaxation import check_temperature
 from estimlab.estimators.rollout import Layer, rollout
 from estimlab.model.laws import NoiseLaw, PerUnit
 from estimlab.model.problem import Problem
@@ -45,9 +46,6 @@ class ConditionalControl(Estimator):
         coupling: v ``"independent"`` (channel 1), or ``"common"``: made from u, so that z~ = z in value.
     """
 
-    exact_degree: ClassVar[float] = math.inf
-    unbiased: ClassVar[Literal["all layers"]] = "all layers"
-    bounded_variance: ClassVar[bool] = False
     reads_uniform: ClassVar[bool] = True
 
     temperature: float = 0.5
@@ -61,6 +59,10 @@ class ConditionalControl(Estimator):
             raise EstimlabError(f"{who}(eta={self.eta!r}): eta must be a finite number; 0 leaves the relaxation out.")
         if self.coupling not in get_args(Coupling):
             raise EstimlabError(f"{who}(coupling={self.coupling!r}): coupling is 'independent' or 'common'.")
+
+    def claims(self) -> Claims:
+        """Unbiased, with a variance that grows as the temperature falls."""
+        return Claims(exact_degree=math.inf, unbiased="all layers", bounded_variance=False)
 
     @abc.abstractmethod
     def control(self, layer: Layer, z: Tensor, relaxed: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
@@ -83,7 +85,7 @@ class ConditionalControl(Estimator):
         return value + (total - total.detach())
 
     def _kinks(self, a: Tensor, law: NoiseLaw) -> list[Tensor]:
-        return relaxation_kinks(a, law, self.temperature)
+        return law.relaxation_kinks(a, self.temperature)
 
     def _conditional_uniform(self, k: int, layer: Layer, noise: Noise) -> Tensor:
         tail = layer.law.cdf(layer.towards(layer.a.detach()))
@@ -138,8 +140,9 @@ class REBAR(ConditionalControl):
     scale 1, ``F(z / tau) = sigmoid(z / tau)``. The form for other laws is our derivation. Tuning of tau and eta is not
     part of it.
 
-    >>> REBAR(temperature=0.1)
-    REBAR(temperature=0.1, eta=1.0, coupling='independent')
+    >>> import estimlab as el
+    >>> el.REBAR(temperature=0.1).claims().bounded_variance
+    False
     """
 
     citation: ClassVar[str] = "Tucker et al. 2017, arXiv 1703.07370"
@@ -163,6 +166,10 @@ class RELAX(ConditionalControl):
         eta: factor of the relaxed objective.
         coupling: whether z~ has noise of its own.
         hidden: triples (outer, inner, offset), one per hidden unit of r.
+
+    >>> import estimlab as el
+    >>> el.RELAX().cost(depth=2)
+    Cost(forward=9, backward=9)
     """
 
     citation: ClassVar[str] = "Grathwohl et al. 2018, arXiv 1711.00123; frozen r of our choice"

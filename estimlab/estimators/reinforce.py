@@ -12,6 +12,7 @@ from torch import Tensor
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Cost, Estimator
+from estimlab.estimators.claims import Claims
 from estimlab.estimators.rollout import check_count, log_score, rollout
 from estimlab.model.problem import Problem
 from estimlab.randomness.noise import Noise
@@ -29,12 +30,14 @@ class Reinforce(Estimator):
     Attributes:
         baseline: a number (0: none), or ``"exact_mean"``, the example's expected objective, which the problem must
             carry (``problem.with_expected(reference.gradient(problem).expected)``; ``el.measure`` does so itself).
+
+    >>> import estimlab as el
+    >>> problem = el.Problem(el.Chain([el.Logits([0.7])]), el.Polynomial(power=3))
+    >>> round(el.quadrature_moments(problem, el.Reinforce()).relative_std["0"], 3)
+    1.542
     """
 
     citation: ClassVar[str] = "Williams 1992, Machine Learning 8"
-    exact_degree: ClassVar[float] = math.inf
-    unbiased: ClassVar[Literal["all layers"]] = "all layers"
-    reads_extension: ClassVar[bool] = False
 
     baseline: float | Literal["exact_mean"] = 0.0
 
@@ -43,6 +46,10 @@ class Reinforce(Estimator):
             isinstance(self.baseline, float | int) and math.isfinite(self.baseline)
         ):
             raise EstimlabError(f"Reinforce(baseline={self.baseline!r}): give a number or 'exact_mean'.")
+
+    def claims(self) -> Claims:
+        """Unbiased; values of the objective only."""
+        return Claims(exact_degree=math.inf, unbiased="all layers", reads_extension=False)
 
     def surrogate(self, problem: Problem, noise: Noise) -> Float[Tensor, " batch"]:
         """The value, with the score times the advantage as its gradient."""
@@ -73,17 +80,23 @@ class ReinforceLOO(Estimator):
 
     Attributes:
         samples: K, at least 2.
+
+    >>> import estimlab as el
+    >>> problem = el.Problem(el.Chain([el.Logits([0.7])]), el.Polynomial(power=3))
+    >>> round(el.quadrature_moments(problem, el.ReinforceLOO(samples=4)).relative_std["0"], 3)
+    0.542
     """
 
     citation: ClassVar[str] = "Kool, van Hoof & Welling 2019, ICLR workshop"
-    exact_degree: ClassVar[float] = math.inf
-    unbiased: ClassVar[Literal["all layers"]] = "all layers"
-    reads_extension: ClassVar[bool] = False
 
     samples: int = 2
 
     def __post_init__(self) -> None:
         check_count("ReinforceLOO", "samples", self.samples, 2)
+
+    def claims(self) -> Claims:
+        """Unbiased; values of the objective only."""
+        return Claims(exact_degree=math.inf, unbiased="all layers", reads_extension=False)
 
     def cost(self, depth: int) -> Cost:
         """That of REINFORCE for every pass."""

@@ -8,6 +8,7 @@ from typing import ClassVar, final
 import torch
 
 from estimlab.estimators.base import HardForward, drawn_side
+from estimlab.estimators.claims import Claims
 from estimlab.estimators.relaxation import check_temperature
 from estimlab.model.laws import NoiseLaw, PerUnit
 
@@ -26,19 +27,24 @@ class ReinMax(HardForward):
 
     Attributes:
         temperature: tau > 0 of the sampled term.
+
+    >>> import estimlab as el
+    >>> problem = el.problems.load("quadratic/v1")
+    >>> round(el.exact_moments(problem, el.ReinMax()).relative_bias["0"], 3)
+    0.0
     """
 
     citation: ClassVar[str] = "Liu et al. 2023, arXiv 2304.08612"
-    exact_degree: ClassVar[float] = 2
-    bounded_variance: ClassVar[bool] = True
     name: ClassVar[str] = "reinmax"
 
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
         check_temperature("ReinMax", self.temperature, "1 is exact for quadratics")
-        if self.temperature != 1:
-            object.__setattr__(self, "exact_degree", 0)
+
+    def claims(self) -> Claims:
+        """Exact for quadratics at temperature 1 alone."""
+        return Claims(exact_degree=2 if self.temperature == 1 else 0, bounded_variance=True)
 
     def derivative(self, a: PerUnit, bit: PerUnit, uniform: PerUnit, law: NoiseLaw) -> PerUnit:
         """Of the drawn side: with q = 1 - p_tau there, ``2 J = (2 - q) q / 2``, which keeps its digits near 0."""

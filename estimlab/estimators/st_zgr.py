@@ -20,6 +20,11 @@ class STZGR(ImportanceWeightedST):
 
     Attributes:
         mix: c between 0 (straight-through) and 1 (ZGR, which is exact for quadratics too).
+
+    >>> import estimlab as el
+    >>> problem = el.problems.load("quadratic/v1")
+    >>> round(el.exact_moments(problem, el.STZGR(mix=0.5)).relative_bias["0"], 3)
+    0.208
     """
 
     citation: ClassVar[str] = "Shekhovtsov 2023, GCPR"

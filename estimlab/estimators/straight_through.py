@@ -9,6 +9,7 @@ import torch
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import HardForward
+from estimlab.estimators.claims import Claims
 from estimlab.model.laws import NoiseLaw, PerUnit
 
 Proxy = Literal["derived", "identity", "hard_tanh", "tanh", "approx_sign", "sign_swish"]
@@ -34,20 +35,23 @@ class StraightThrough(HardForward):
     Attributes:
         proxy: ``"derived"``, ``"identity"``, ``"hard_tanh"``, ``"tanh"``, ``"approx_sign"`` or ``"sign_swish"``.
 
-    >>> StraightThrough()
-    StraightThrough(proxy='derived')
+    >>> import estimlab as el
+    >>> problem = el.problems.load("quadratic/v1")
+    >>> round(el.exact_moments(problem, el.StraightThrough()).relative_bias["0"], 3)
+    0.417
     """
 
     citation: ClassVar[str] = "Shekhovtsov & Yanush 2021, arXiv 2006.06880; proxies: 1602.02830, 1808.00278, 1812.11800"
-    exact_degree: ClassVar[float] = 1
 
     proxy: Proxy = "derived"
 
     def __post_init__(self) -> None:
         if self.proxy not in get_args(Proxy):
             raise EstimlabError(f"StraightThrough(proxy={self.proxy!r}): proxy is one of {', '.join(get_args(Proxy))}.")
-        if self.proxy != "derived":
-            object.__setattr__(self, "exact_degree", 0)  # a proxy that is not the noise's density claims nothing
+
+    def claims(self) -> Claims:
+        """A proxy that is not the noise's density claims nothing."""
+        return Claims(exact_degree=1 if self.proxy == "derived" else 0)
 
     def derivative(self, a: PerUnit, bit: PerUnit, uniform: PerUnit, law: NoiseLaw) -> PerUnit:
         """The proxy at the pre-activation."""

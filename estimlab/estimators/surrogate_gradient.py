@@ -10,6 +10,7 @@ import torch
 
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import ActivationEstimator, replace_derivative
+from estimlab.estimators.claims import Claims
 from estimlab.model.laws import PerUnit
 from estimlab.model.units import BinaryUnits
 
@@ -38,12 +39,13 @@ class SurrogateGradient(ActivationEstimator):
     Attributes:
         shape: of h, one of the names above or ``"superspike"``.
         slope: k > 0, in units of one over the pre-activation; None for the shape's default.
+
+    >>> import estimlab as el
+    >>> el.SurrogateGradient("triangle", slope=2.0).bump(torch.tensor([0.0, 0.25, 1.0]))
+    tensor([2., 1., 0.])
     """
 
     citation: ClassVar[str] = "Neftci, Mostafa & Zenke 2019, arXiv 1901.09948; shapes of snnTorch, Norse, SpikingJelly"
-    exact_degree: ClassVar[float] = 0
-    deterministic: ClassVar[bool] = True
-    draws_states: ClassVar[bool] = False
     reads_uniform: ClassVar[bool] = False
 
     shape: Shape = "fast_sigmoid"
@@ -54,6 +56,10 @@ class SurrogateGradient(ActivationEstimator):
             raise EstimlabError(f"SurrogateGradient(shape={self.shape!r}): one of {', '.join(get_args(Shape))}.")
         if self.slope is not None and not (math.isfinite(self.slope) and self.slope > 0):
             raise EstimlabError(f"SurrogateGradient(slope={self.slope!r}): a positive number, or None for the default.")
+
+    def claims(self) -> Claims:
+        """Nothing of its bias; nothing is drawn."""
+        return Claims(exact_degree=0, deterministic=True, draws_states=False)
 
     def activate(self, a: PerUnit, uniform: PerUnit, units: BinaryUnits) -> PerUnit:
         """The deterministic states; ``uniform`` is not read."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from estimlab.estimators.base import Cost, Estimator
-from estimlab.model.network import Site, StochasticNetwork
+from estimlab.model.network import StochasticNetwork
 from estimlab.model.problem import Problem
 from estimlab.randomness.noise import TorchNoise
 
@@ -53,33 +55,29 @@ class _Rows(torch.autograd.Function):
         return result.view_as(result), 0
 
 
-class _Counting(StochasticNetwork):
-    """A network that counts the evaluations of its pre-activations and outputs, and their backward passes."""
+class _Passes:
+    """Counts the evaluations of a network's pre-activations and outputs, and their backward passes."""
 
-    def __init__(self, network: StochasticNetwork):
-        super().__init__()
-        self.network = network
-        self.forward_passes = self.backward_passes = 0
+    def __init__(self) -> None:
+        self.forward = self.backward = 0
         self.objective_rows = self.forward_rows = self.backward_rows = 0
 
-    def sites(self, inputs: Tensor | None) -> tuple[Site, ...]:
-        return self.network.sites(inputs)
+    def watched(self, network: StochasticNetwork) -> StochasticNetwork:
+        """The same network, of the same class and with the same parameters, whose passes are counted."""
+        watched = copy.copy(network)
+        vars(watched)["preactivation"] = partial(self._preactivation, network)
+        vars(watched)["output"] = partial(self._output, network)
+        return watched
 
-    def initial(self, inputs: Tensor | None) -> Any:
-        return self.network.initial(inputs)
-
-    def preactivation(self, k: int, carry: Any) -> tuple[Tensor, Any]:
-        a, carry = self.network.preactivation(k, carry)
+    def _preactivation(self, network: StochasticNetwork, k: int, carry: Any) -> tuple[Tensor, Any]:
+        a, carry = network.preactivation(k, carry)
         return self._count(a), carry
 
-    def advance(self, k: int, carry: Any, state: Tensor) -> Any:
-        return self.network.advance(k, carry, state)
-
-    def output(self, carry: Any) -> Tensor:
-        return _Rows.apply(self._count(self.network.output(carry)), self._objective)
+    def _output(self, network: StochasticNetwork, carry: Any) -> Tensor:
+        return _Rows.apply(self._count(network.output(carry)), self._objective)
 
     def _count(self, result: Tensor) -> Tensor:
-        self.forward_passes += 1
+        self.forward += 1
         result = _Rows.apply(result, self._forward)
         if result.requires_grad and torch.is_grad_enabled():
             result = result.view_as(result)  # a node of its own, so that the hook fires once per pass
@@ -93,29 +91,28 @@ class _Counting(StochasticNetwork):
         self.objective_rows += rows
 
     def _went_back(self, gradient: Tensor) -> None:
-        self.backward_passes += 1
+        self.backward += 1
         self.backward_rows += len(gradient)
 
 
 def count_passes(problem: Problem, estimator: Estimator, seed: int = 0) -> Cost:
     """Forward and backward layer passes of one draw, with torch's generator seeded apart from the global one."""
-    network = _counted(problem, estimator, seed)
-    return Cost(network.forward_passes, network.backward_passes)
+    passes = _counted(problem, estimator, seed)
+    return Cost(passes.forward, passes.backward)
 
 
 def count_work(problem: Problem, estimator: Estimator, seed: int = 0) -> Work:
     """Work of one draw per example: unlike ``count_passes`` it counts the forks that one pass evaluates together."""
-    network = _counted(problem, estimator, seed)
-    rows = (network.objective_rows, network.forward_rows, network.backward_rows)
+    passes = _counted(problem, estimator, seed)
+    rows = (passes.objective_rows, passes.forward_rows, passes.backward_rows)
     return Work(*(count / problem.batch for count in rows))
 
 
-def _counted(problem: Problem, estimator: Estimator, seed: int) -> _Counting:
-    """The network after one draw and its gradient."""
-    network = _Counting(problem.network)
-    counted = Problem(network, problem.objective, problem.inputs, problem.targets, problem.expected)
-    network.forward_passes = network.objective_rows = network.forward_rows = 0  # of the problem's own checks
+def _counted(problem: Problem, estimator: Estimator, seed: int) -> _Passes:
+    """The passes of one draw and its gradient."""
+    passes = _Passes()
+    counted = problem.with_network(passes.watched(problem.network))
     noise = TorchNoise(torch.Generator(problem.device).manual_seed(seed))
     value = estimator.surrogate(counted, noise).mean()
-    torch.autograd.grad(value, list(network.parameters()), allow_unused=True)
-    return network
+    torch.autograd.grad(value, list(problem.network.parameters()), allow_unused=True)
+    return passes

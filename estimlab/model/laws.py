@@ -1,100 +1,41 @@
-"""Noise laws, and what a unit driven by one does.
-
-A unit with pre-activation ``a`` is high where ``a - Z > 0``, Z drawn from a symmetric law with distribution function F,
-so ``P(high) = F(a)``; with ``u = F(Z)`` uniform this reads: high if and only if ``u < F(a)``.
-"""
+"""Noise laws, with what is known of each in closed form."""
 
 from __future__ import annotations
 
-import abc
 import math
 from dataclasses import dataclass
 from typing import final
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from estimlab.declared import Declared
-from estimlab.errors import EstimlabError
-
-PerUnit = Float[Tensor, "*shape"]  # a number for each unit: within one call, all of the same shape
-
-
-@dataclass(frozen=True)
-class NoiseLaw(Declared, abc.ABC):
-    """A symmetric noise law with an explicit scale: the law of ``scale * Z``, Z standard.
-
-    Every function takes pre-activations of any shape, and is finite and correct to rounding for all of them;
-    ``cdf(-a)`` is the upper tail.
-    """
-
-    scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.scale) and self.scale > 0):
-            raise EstimlabError(
-                f"{type(self).__name__}(scale={self.scale!r}): the scale of a noise law must be a positive number."
-            )
-
-    def cdf(self, a: PerUnit) -> PerUnit:
-        """F(a), the probability of the high state."""
-        return self._cdf(self._standard(a))
-
-    def log_cdf(self, a: PerUnit) -> PerUnit:
-        """log F(a); minus infinity where the law of bounded support gives probability zero."""
-        return self._log_cdf(self._standard(a))
-
-    def density(self, a: PerUnit) -> PerUnit:
-        """F'(a), in units of one over the pre-activation."""
-        return self._standard(self._density(self._standard(a)))
-
-    def score(self, a: PerUnit) -> PerUnit:
-        """F'(a) / F(a), the derivative of log P(high); zero where F(a) is. ``-score(-a)`` is that of log P(low)."""
-        return self._standard(self._score(self._standard(a)))
-
-    def log_odds(self, a: PerUnit) -> PerUnit:
-        """log F(a) - log F(-a); huge but finite where a law of bounded support is certain."""
-        return self._log_odds(self._standard(a))
-
-    def log_odds_slope(self, a: PerUnit) -> PerUnit:
-        """F' / (F (1 - F)), the derivative of the log odds; zero where the state is certain."""
-        return self._standard(self._log_odds_slope(self._standard(a)))
-
-    def quantile(self, u: PerUnit) -> PerUnit:
-        """The inverse of F, for u strictly inside (0, 1)."""
-        return self._quantile(u) * self.scale
-
-    def _standard(self, a: Tensor) -> Tensor:
-        return a if self.scale == 1 else a / self.scale  # a division by one would be a pass over memory
-
-    def _log_odds(self, z: Tensor) -> Tensor:
-        return self._log_cdf(z).clamp(min=-1e30) - self._log_cdf(-z).clamp(min=-1e30)
-
-    def _log_odds_slope(self, z: Tensor) -> Tensor:
-        return self._score(z) + self._score(-z)
-
-    @abc.abstractmethod
-    def _cdf(self, z: Tensor) -> Tensor: ...
-
-    @abc.abstractmethod
-    def _log_cdf(self, z: Tensor) -> Tensor: ...
-
-    @abc.abstractmethod
-    def _density(self, z: Tensor) -> Tensor: ...
-
-    @abc.abstractmethod
-    def _score(self, z: Tensor) -> Tensor: ...
-
-    @abc.abstractmethod
-    def _quantile(self, u: Tensor) -> Tensor: ...
+from estimlab.model.noise_law import NoiseLaw, PerUnit
 
 
 @final
 @dataclass(frozen=True)
 class Logistic(NoiseLaw):
-    """Logistic noise, ``F(a) = 1 / (1 + exp(-a / scale))``; ``scale=0.5`` gives ``2F(a) - 1 = tanh(a)``."""
+    """Logistic noise, ``F(a) = 1 / (1 + exp(-a / scale))``; ``scale=0.5`` gives ``2F(a) - 1 = tanh(a)``.
+
+    >>> law = Logistic(scale=0.5)
+    >>> law.density(torch.tensor([0.0, 2.0])), round(law.variance, 4)
+    (tensor([0.5000, 0.0353]), 0.8225)
+    """
+
+    @property
+    def reach(self) -> float:
+        """Infinite."""
+        return math.inf
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        """None."""
+        return ()
+
+    def matched(self, a: PerUnit, law: NoiseLaw) -> tuple[PerUnit, PerUnit]:
+        """By log odds, which keep their digits in the tails."""
+        return self.scale * law.log_odds(a), self.scale * law.log_odds_slope(a)
 
     def _cdf(self, z: Tensor) -> Tensor:
         return torch.sigmoid(z)
@@ -122,7 +63,35 @@ class Logistic(NoiseLaw):
 @final
 @dataclass(frozen=True)
 class Gaussian(NoiseLaw):
-    """Gaussian noise of standard deviation ``scale``, ``F(a) = Phi(a / scale)``."""
+    """Gaussian noise of standard deviation ``scale``, ``F(a) = Phi(a / scale)``.
+
+    >>> law = Gaussian()
+    >>> law.cdf(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([0.1587, 0.5000, 0.8413])
+    """
+
+    @property
+    def reach(self) -> float:
+        """Infinite."""
+        return math.inf
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        """None."""
+        return ()
+
+    def mean_slope(self, side: PerUnit, temperature: float) -> PerUnit:
+        """``N(a; 0, s^2 (1 + tau^2)) Phi(kappa a / s) / Phi(a / s)``, s the scale, ``kappa = tau / sqrt(1 + tau^2)``.
+
+        Below zero the exponents of the three factors cancel; a quotient of scores leaves them out and stays finite
+        where all three are zero.
+        """
+        wide = math.hypot(1, temperature)
+        kappa = temperature / wide
+        below, above = side.clamp(max=0), side.clamp(min=0)
+        rare = self.score(below) / self.score(kappa * below) / (self.scale * wide * math.sqrt(2 * math.pi))
+        likely = Gaussian(self.scale * wide).density(above) * self.cdf(kappa * above) / self.cdf(above)
+        return torch.where(side < 0, rare, likely)
 
     def _cdf(self, z: Tensor) -> Tensor:
         return torch.special.erfc(z * -math.sqrt(0.5)) / 2
@@ -147,7 +116,17 @@ class Gaussian(NoiseLaw):
 @final
 @dataclass(frozen=True)
 class Uniform(NoiseLaw):
-    """Uniform noise on [-scale, scale]; in -1/+1 coding ``dx/da`` is then HardTanh' (for scale 1)."""
+    """Uniform noise on [-scale, scale]; in -1/+1 coding ``dx/da`` is then HardTanh' (for scale 1).
+
+    >>> law = Uniform(scale=2.0)
+    >>> law.bounded, law.cdf(torch.tensor([-3.0, 1.0, 3.0]))
+    (True, tensor([0.0000, 0.7500, 1.0000]))
+    """
+
+    @property
+    def reach(self) -> float:
+        """The scale."""
+        return self.scale
 
     def _cdf(self, z: Tensor) -> Tensor:
         return torch.clamp((1 + z) / 2, 0, 1)
@@ -169,7 +148,17 @@ class Uniform(NoiseLaw):
 @final
 @dataclass(frozen=True)
 class Triangular(NoiseLaw):
-    """Triangular noise on [-scale, scale]; ``scale=2`` gives ``2F'(a) = max(0, 1 - |a| / 2)``, a scaled ApproxSign."""
+    """Triangular noise on [-scale, scale]; ``scale=2`` gives ``2F'(a) = max(0, 1 - |a| / 2)``, a scaled ApproxSign.
+
+    >>> law = Triangular(scale=2.0)
+    >>> 2 * law.density(torch.tensor([0.0, 1.0, 3.0]))
+    tensor([1.0000, 0.5000, 0.0000])
+    """
+
+    @property
+    def reach(self) -> float:
+        """The scale."""
+        return self.scale
 
     def _cdf(self, z: Tensor) -> Tensor:
         # each side by its own formula: one in |z| would lose the derivative at 0, where that of |z| is none

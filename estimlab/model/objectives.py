@@ -37,7 +37,11 @@ class Objective(Declared, abc.ABC):
 @final
 @dataclass(frozen=True)
 class CrossEntropy(Objective):
-    """``-log softmax(output)[target]``, in nats; output (batch, classes), integer targets in 0 .. classes - 1."""
+    """``-log softmax(output)[target]``, in nats; output (batch, classes), integer targets in 0 .. classes - 1.
+
+    >>> CrossEntropy()(torch.zeros(1, 4), torch.tensor([2])).exp()
+    tensor([4.])
+    """
 
     def __call__(self, output: Tensor, target: Tensor | None) -> Float[Tensor, " batch"]:
         """Value per example."""
@@ -67,7 +71,11 @@ class CrossEntropy(Objective):
 @final
 @dataclass(frozen=True)
 class LogisticLoss(Objective):
-    """``log(1 + exp(-target * output))``, in nats; output (batch,) or (batch, 1), targets -1 or +1."""
+    """``log(1 + exp(-target * output))``, in nats; output (batch,) or (batch, 1), targets -1 or +1.
+
+    >>> LogisticLoss()(torch.zeros(1), torch.tensor([-1.0])).exp()
+    tensor([2.])
+    """
 
     def __call__(self, output: Tensor, target: Tensor | None) -> Float[Tensor, " batch"]:
         """Value per example."""
@@ -101,6 +109,10 @@ class Quadratic(Objective):
     Attributes:
         matrix: A as a tuple of rows; the identity where it is None.
         linear: b as a tuple; zero where it is None.
+
+    >>> x = torch.tensor([[1.0, -1.0]])
+    >>> Quadratic(matrix=((1, 2), (2, 1)), linear=(3, 0))(x, None)
+    tensor([1.])
     """
 
     matrix: tuple[tuple[float, ...], ...] | None = None
@@ -141,6 +153,10 @@ class Multilinear(Objective):
     Attributes:
         terms: tuples ``(c_t, S_t)``, a coefficient and the tuple of *distinct* output indices of its product; an
             empty tuple of indices is a constant.
+
+    >>> x = torch.tensor([[2.0, 3.0]])
+    >>> Multilinear(((1, (0, 1)), (10, ())))(x, None)
+    tensor([16.])
     """
 
     terms: tuple[tuple[float, tuple[int, ...]], ...]
@@ -182,6 +198,9 @@ class Polynomial(Objective):
         power: p, at least 1.
         center: c.
         weights: w as a tuple; one over the number of outputs each where it is None.
+
+    >>> Polynomial(power=3, center=0.0)(torch.tensor([[1.0, 3.0]]), None)
+    tensor([8.])
     """
 
     power: float = 2.0

@@ -156,9 +156,7 @@ class Problem(Declared):
 
     def copy(self) -> Problem:
         """The same problem with a network of its own."""
-        return self._with(
-            network=copy.deepcopy(self.network), inputs=self.inputs, targets=self.targets, expected=self.expected
-        )
+        return self.with_network(copy.deepcopy(self.network))
 
     def differentiable(self, dtype: torch.dtype) -> Problem:
         """In the given floating type, every parameter differentiable: freezing one is a choice of training only."""
@@ -191,6 +189,10 @@ class Problem(Declared):
     def with_data(self, inputs: Tensor | None, targets: Tensor | None) -> Problem:
         """The same network and objective on another batch of the same kind, which is not checked again."""
         return self._with(inputs=inputs, targets=targets, expected=None)
+
+    def with_network(self, network: StochasticNetwork) -> Problem:
+        """The same objective and data with a network of the same sites, which is not checked again."""
+        return self._with(network=network, inputs=self.inputs, targets=self.targets, expected=self.expected)
 
     def with_expected(self, expected: Float[Tensor, " batch"]) -> Problem:
         """The same problem with the expected objective of each example attached."""

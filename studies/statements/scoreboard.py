@@ -15,7 +15,7 @@ SHOWN = {"local": "local_expectation", "arms": "arms", "psa": "psa", "disarm": "
 
 def medians(table: pd.DataFrame) -> dict[str, str | bool]:
     """Medians over the problems of the errors in the first layer, of estimators that draw states."""
-    drawn = {cls.name for cls in catalogue() if not issubclass(cls, RelaxedForward) and cls.draws_states}
+    drawn = {cls.name for cls in catalogue() if not issubclass(cls, RelaxedForward) and cls().claims().draws_states}
     first = rows(table, **FIRST)
     first = first[first["estimator"].isin(drawn)]
     one, equal = (

@@ -148,9 +148,9 @@ def test_a_default_claim_is_explained():
     row = BY_CLAIM["exact within one layer, degree 1"].row(el.StraightThrough("identity"), 0)
     assert row.verdict == "not claimed"
     row = BY_CLAIM["exact within one layer, degree 1"].row(mutants.CAUSED["a scale forgotten"][0], 0)
-    assert "set exact_degree = 0 to claim nothing" in row.detail
+    assert "let claims() return el.Claims(exact_degree=0) to claim nothing" in row.detail
     row = BY_CLAIM["exact within one layer, degree 1"].row(mutants.CAUSED["a score without scale"][0], 0)
-    assert "exact_degree = 0" not in row.detail
+    assert "exact_degree=0" not in row.detail
 
 
 def test_false_alarms_over_a_thousand_seeds_are_as_rare_as_stated():

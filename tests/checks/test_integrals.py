@@ -48,7 +48,9 @@ class Product(Estimator):
     """The gradient times ``prod_j 2 u_j`` of a number of uniforms, of mean one."""
 
     count: int = 2
-    draws_states: ClassVar[bool] = False
+
+    def claims(self):
+        return el.Claims(draws_states=False)
 
     def surrogate(self, problem, noise):
         a, _ = problem.network.preactivation(0, problem.network.initial(problem.inputs))

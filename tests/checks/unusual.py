@@ -1,9 +1,9 @@
 """Estimators that are right, each in a way that a judge might not expect."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from mutants.bases import Density, Scored, ValuesOnly, Written, score_of
@@ -19,7 +19,8 @@ from estimlab.randomness.noise import TableNoise
 class SummedOut(ValuesOnly):
     """REINFORCE below; the last layer, for which no noise is asked, is summed over all its states."""
 
-    draws_states: ClassVar[bool] = False
+    def claims(self):
+        return replace(super().claims(), draws_states=False)
 
     def cost(self, depth):
         return Cost(depth + 4, depth + 4)  # of layers of two units
@@ -125,7 +126,8 @@ class Mixture(HardForward):
 class ImportanceSampled(ValuesOnly):
     """States from ``q = p / 2 + 1 / 4``, weighted by p / q."""
 
-    draws_states: ClassVar[bool] = False
+    def claims(self):
+        return replace(super().claims(), draws_states=False)
 
     def surrogate(self, problem, noise):
         network, carry = problem.network, problem.network.initial(problem.inputs)
@@ -147,7 +149,8 @@ class ImportanceSampled(ValuesOnly):
 class OtherChannel(ValuesOnly):
     """Everything from channel 7."""
 
-    draws_states: ClassVar[bool] = False
+    def claims(self):
+        return replace(super().claims(), draws_states=False)
 
     def surrogate(self, problem, noise):
         value, layers = rollout(problem, noise, channel=7)
@@ -159,7 +162,8 @@ class OtherChannel(ValuesOnly):
 class Averaged(Estimator):
     """The mean of three draws of ZGR."""
 
-    exact_degree: ClassVar[float] = 2
+    def claims(self):
+        return el.Claims(exact_degree=2)
 
     def cost(self, depth):
         return Cost(3 * depth + 3, 3 * depth + 3)
@@ -285,8 +289,8 @@ class CentredScore(Scored):
 class MeanState(Estimator):
     """The network of mean states: one layer is exact for multilinear objectives, and nothing is drawn."""
 
-    draws_states: ClassVar[bool] = False
-    deterministic: ClassVar[bool] = True
+    def claims(self):
+        return el.Claims(draws_states=False, deterministic=True)
 
     def surrogate(self, problem, noise):
         network, carry = problem.network, problem.network.initial(problem.inputs)
@@ -303,7 +307,8 @@ class MeanState(Estimator):
 class HalfOfZGR(HardForward):
     """ZGR's mean from its conditional halves: claims what ZGR does."""
 
-    exact_degree: ClassVar[float] = 2
+    def claims(self):
+        return el.Claims(exact_degree=2)
 
     def derivative(self, a, bit, uniform, law):
         return torch.where(bit > 0.5, law.score(a), law.score(-a)) / 2
@@ -313,7 +318,8 @@ class HalfOfZGR(HardForward):
 class LastLayerOnly(Scored):
     """Local in the last layer, nothing below: says so."""
 
-    unbiased: ClassVar[Literal["last layer"]] = "last layer"
+    def claims(self):
+        return replace(super().claims(), unbiased="last layer")
 
     def score(self, problem, layers):
         zero = 0.0 * log_score(layers)

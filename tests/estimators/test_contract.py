@@ -87,7 +87,7 @@ def test_one_value_per_example_in_the_type_of_the_network(estimator, dtype):
 def test_the_value_is_the_objective_at_the_drawn_states(estimator):
     problem = problem_of()
     noise = noise_of(problem, estimator)
-    if not estimator.draws_states:
+    if not estimator.claims().draws_states:
         pytest.skip("the objective is taken at states that are relaxed or not drawn")
     carry = problem.inputs
     for k, stage in enumerate(problem.network.stages):
@@ -104,7 +104,7 @@ def test_the_same_noise_gives_the_same_gradient_and_changes_nothing(estimator):
     second = networks.draw_of(problem, estimator, noise_of(problem, estimator))
     other = networks.draw_of(problem, estimator, noise_of(problem, estimator, seed=1))
     assert all(torch.equal(first[name], second[name]) for name in first)
-    assert torch.equal(networks.flat(first), networks.flat(other)) == estimator.deterministic
+    assert torch.equal(networks.flat(first), networks.flat(other)) == estimator.claims().deterministic
     assert all(torch.equal(p, q) for p, q in zip(problem.network.parameters(), before, strict=True))
     assert all(p.grad is None for p in problem.network.parameters())
 
@@ -130,7 +130,7 @@ def test_an_example_depends_on_its_own_noise_only(estimator):
         parameters = list(problem.network.parameters())
         pair = [torch.autograd.grad(s[index], parameters, retain_graph=True) for s in (one, other)]
         same = all(torch.equal(*blocks) for blocks in zip(*pair, strict=True))
-        assert same == (index != 2 or estimator.deterministic)
+        assert same == (index != 2 or estimator.claims().deterministic)
 
 
 @every_estimator
@@ -223,7 +223,7 @@ def test_estimators_that_use_values_only_do_not_differentiate_the_objective(esti
             draws_of(poisoned_problem, estimator, 8)
         return
     poisoned = draws_of(poisoned_problem, estimator, 8)
-    if estimator.reads_extension:
+    if estimator.claims().reads_extension:
         assert any(bool(block.isnan().any()) for block in poisoned.values())
     else:
         assert all(torch.equal(clean[name], poisoned[name]) for name in clean)
@@ -235,7 +235,7 @@ def test_the_head_gets_the_derivative_at_the_drawn_states(estimator):
     """Every estimator differentiates the head by its own parameters as autograd does."""
     if isinstance(estimator, el.Average | el.ReinforceLOO | el.PSA):
         pytest.skip("the head's derivative is a mean over several states; test_one_layer.py has its mean")
-    if not estimator.draws_states:
+    if not estimator.claims().draws_states:
         pytest.skip("the head is differentiated at states that are relaxed or not drawn")
     problem = problem_of()
     noise = noise_of(problem, estimator)

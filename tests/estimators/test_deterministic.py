@@ -86,10 +86,10 @@ def test_one_layer_is_exact_for_affine_heads_of_the_state_and_not_for_squares(es
 @pytest.mark.parametrize("estimator", [el.MeanField(), el.MomentPropagation()], ids=repr)
 def test_deterministic_estimators_do_not_depend_on_the_noise(estimator):
     problem = networks.classification()
-    assert estimator.deterministic
+    assert estimator.claims().deterministic
     pair = [draw(problem, estimator, seed) for seed in (0, 1)]
     assert all(torch.equal(pair[0][name], pair[1][name]) for name in pair[0])
-    assert not el.LocalReparametrization().deterministic
+    assert not el.LocalReparametrization().claims().deterministic
     assert not torch.equal(*(networks.flat(draw(problem, el.LocalReparametrization(), seed)) for seed in (0, 1)))
 
 

@@ -74,7 +74,7 @@ def test_reinmax_at_another_temperature_is_biased_for_linear_objectives(law, tem
     assert torch.allclose(mean, slope * (p * (1 - odds) + (1 - p) * odds + odds * (1 - odds) - p * (1 - p)) / 2)
     assert float(((mean / law.density(A) - 1)[A.abs() > 0.4]).abs().min()) > 1e-3
     assert float(mean[12]) == pytest.approx(float(law.density(A[12])), rel=1e-14)  # a = 0: p = 1/2
-    assert el.ReinMax(temperature).exact_degree == 0
+    assert el.ReinMax(temperature).claims().exact_degree == 0
 
 
 @pytest.mark.parametrize("gap", [1.0, 0.3, "probability"])

@@ -48,7 +48,7 @@ def test_only_estimators_that_read_the_extension_move(estimator, coding):
         tables = RandomStream(0).tables(record(problem, estimator), 0, 16, problem.inputs)
         draws.append(gradients(problem, estimator, TableNoise, tables)[0])
     plain, more = (networks.flat(blocks) for blocks in draws)
-    assert torch.equal(plain, more) != estimator.reads_extension
+    assert torch.equal(plain, more) != estimator.claims().reads_extension
     assert float(plain.abs().max()) > 1e-3
 
 

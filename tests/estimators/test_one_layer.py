@@ -22,8 +22,8 @@ VARIANTS = [
     *(el.MVE(0.0), el.MVE(30.0)),
     *(el.Reinforce(0.7), el.Reinforce("exact_mean"), el.ARM("common"), el.DisARM("common")),
 ]
-CLAIMING = [estimator for estimator in CATALOGUE + VARIANTS if estimator.exact_degree >= 1]
-UNBIASED = [estimator for estimator in CLAIMING if math.isinf(estimator.exact_degree)]
+CLAIMING = [estimator for estimator in CATALOGUE + VARIANTS if estimator.claims().exact_degree >= 1]
+UNBIASED = [estimator for estimator in CLAIMING if math.isinf(estimator.claims().exact_degree)]
 P = torch.sigmoid(torch.tensor(0.7, dtype=torch.float64))
 PQ = float(P * (1 - P))
 
@@ -112,14 +112,14 @@ def units_within_reach(estimator):
 @pytest.mark.parametrize("seed", range(12))
 def test_one_layer_is_exact_up_to_the_claimed_degree(estimator, seed):
     units = units_within_reach(estimator)
-    for degree in range(1, int(min(estimator.exact_degree, 4)) + 1):
+    for degree in range(1, int(min(estimator.claims().exact_degree, 4)) + 1):
         assert random_degree(estimator, degree, units, seed) < 1e-10
 
 
-@pytest.mark.parametrize("estimator", [e for e in CATALOGUE if math.isfinite(e.exact_degree)], ids=repr)
+@pytest.mark.parametrize("estimator", [e for e in CATALOGUE if math.isfinite(e.claims().exact_degree)], ids=repr)
 def test_the_claimed_degree_is_the_largest(estimator):
     """Of one unit; or of each of two in a product, where one unit alone is exact for every objective."""
-    degree = int(estimator.exact_degree) + 1
+    degree = int(estimator.claims().exact_degree) + 1
     alone = relative_bias(moments(estimator, Power(degree)))
     assert alone > 1e-3 or relative_bias(moments(estimator, Product(degree), (0.7, -0.4))) > 1e-3
 
@@ -127,7 +127,7 @@ def test_the_claimed_degree_is_the_largest(estimator):
 @pytest.mark.parametrize("proxy", ["identity", "hard_tanh", "tanh", "approx_sign", "sign_swish"])
 def test_a_proxy_that_is_not_the_density_claims_nothing_and_is_biased_already_for_linear_objectives(proxy):
     estimator = el.StraightThrough(proxy)
-    assert estimator.exact_degree == 0
+    assert estimator.claims().exact_degree == 0
     assert relative_bias(moments(estimator, Power(1))) > 1e-3
 
 
@@ -143,7 +143,7 @@ def test_unbiased_estimators_are_exact_for_every_objective_and_law(estimator, la
 
 
 @pytest.mark.parametrize("law", [law(4.0) for law in networks.LAWS], ids=repr)
-@pytest.mark.parametrize("estimator", [e for e in UNBIASED if e.unbiased == "all layers"], ids=repr)
+@pytest.mark.parametrize("estimator", [e for e in UNBIASED if e.claims().unbiased == "all layers"], ids=repr)
 def test_unbiased_in_all_layers_is_unbiased_in_all_layers(estimator, law):
     problem = networks.classification((2, 2, 2), batch=2, units=el.BinaryUnits(law, 0, 1))
     if joint_nodes(problem, estimator) > 50_000:
@@ -155,7 +155,7 @@ def test_unbiased_in_all_layers_is_unbiased_in_all_layers(estimator, law):
         assert float(difference.norm() / measured.reference[name].norm()) < 1e-10, name
 
 
-@pytest.mark.parametrize("estimator", [e for e in CATALOGUE if e.unbiased == "nowhere"], ids=repr)
+@pytest.mark.parametrize("estimator", [e for e in CATALOGUE if e.claims().unbiased == "nowhere"], ids=repr)
 def test_who_claims_nothing_is_biased_in_some_deep_network(estimator):
     if getattr(estimator, "reads_uniform", False):
         problem = networks.classification((1, 1, 1), batch=1)

@@ -108,7 +108,7 @@ def test_the_variance_tends_to_that_of_gumbel_softmax_with_the_temperature(coupl
     deviations = [tau * float(one.variance[NAME]) / limit - 1 for tau, one in measured]
     assert deviations[0] / deviations[1] == pytest.approx(2, rel=0.05)  # first order in the temperature
     assert abs(deviations[1]) < 2 * 0.01
-    assert el.REBAR.bounded_variance is False
+    assert el.REBAR().claims().bounded_variance is False
 
 
 FAMILY, POWER, DRAWS = 1e-3, 0.999, 1 << 18

@@ -10,7 +10,7 @@ import torch
 import estimlab as el
 import estimlab.estimators
 
-ESTIMATORS = [cls() for cls in estimlab.estimators.catalogue() if not cls.deterministic]
+ESTIMATORS = [cls() for cls in estimlab.estimators.catalogue() if not cls().claims().deterministic]
 ESTIMATORS += [el.StraightThrough("tanh"), el.Reinforce("exact_mean"), el.ARM("common"), el.DisARM("common")]
 FAMILY = 1e-3 / len(ESTIMATORS)  # family-wise error over all tests of this file that must pass
 POWER = 0.999

@@ -41,6 +41,23 @@ def numbers(values):
     return torch.as_tensor(values, dtype=torch.float64)
 
 
+@pytest.mark.parametrize("law", LAWS, ids=repr)
+def test_what_a_law_says_of_itself_is_what_is_derived_of_it(law):
+    derived = el.NoiseLaw.reach.fget(law)
+    assert law.reach == pytest.approx(derived, rel=1e-15)
+    assert law.bounded == bounded(law)
+    assert set(law.kinks) <= set(el.NoiseLaw.kinks.fget(law))
+    assert law.variance == pytest.approx(scipy_law(law).var(), rel=1e-12)
+
+
+@pytest.mark.parametrize("law", LAWS, ids=repr)
+def test_matched_by_log_odds_is_matched_by_quantiles(law):
+    own, a = el.Logistic(0.7), numbers([-0.9, -0.2, 0.0, 0.5, 0.8]) * law.scale
+    for found, derived in zip(own.matched(a, law), el.NoiseLaw.matched(own, a, law), strict=True):
+        assert torch.allclose(found, derived, rtol=1e-13, atol=1e-14)
+    assert torch.allclose(own.cdf(own.matched(a, law)[0]), law.cdf(a), rtol=1e-13, atol=0)
+
+
 def kinks_between(law, low, high):
     return [kink for kink in (-law.scale, 0.0, law.scale) if low < kink < high] or None
 

@@ -65,7 +65,7 @@ def states(estimator: Estimator, seed: int) -> str:
         words = f"; {found.words}" if found.words else ""
         raise Refuted(
             f"the value differs by {error:.3g} from the objective at the states that channel 0 decides (high where "
-            "u < F(a)); declare draws_states = False where units are relaxed or not drawn; smallest: "
+            "u < F(a)); claim draws_states=False where units are relaxed or not drawn; smallest: "
             f"{found.setting.title}{words}",
             effect=error / (size or 1.0),
             snippet=found.setting.case.snippet(estimator, SHOW_DRAW),
@@ -182,7 +182,7 @@ def values_only(estimator: Estimator, seed: int) -> str:
     try:
         same = equal(mapped(clean, estimator, tables), mapped(poisoned, estimator, tables))
     except EstimlabError as error:
-        raise Refuted("the objective is differentiated: declare reads_extension = True", snippet=snippet) from error
+        raise Refuted("the objective is differentiated: claim reads_extension=True", snippet=snippet) from error
     if not same:
         raise Refuted("draws change with the objective's derivative", snippet=snippet)
     return f"the objective's derivative is never asked for; draws are {extension(estimator, seed)}"

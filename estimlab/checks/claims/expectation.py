@@ -24,8 +24,8 @@ from estimlab.model.problem import Problem
 
 NOT_REACHED = "no integral reaches it: a draw depends on too many uniforms at once"
 BY_DEFAULT = (
-    "by default an estimator claims that one layer is exact for linear objectives (exact_degree = 1): set "
-    "exact_degree = 0 to claim nothing"
+    "by default an estimator claims that one layer is exact for linear objectives (exact_degree = 1): let claims() "
+    "return el.Claims(exact_degree=0) to claim nothing"
 )
 SHOW_MEAN = """\
 mean = el.quadrature_moments(problem, estimator).mean
@@ -45,8 +45,8 @@ def one_layer_exact(degree: int, estimator: Estimator, seed: int) -> str:
     Given the states below, the last layer of a deep network is one layer; only where states are drawn. What is exact
     for every degree is tried on all problems in degrees 1 and 4, between them on those of one unit.
     """
-    few = math.isinf(estimator.exact_degree) and degree in (2, 3)
-    settings = [one for one in COVERING if one.depth == 1 or estimator.draws_states]
+    few = math.isinf(estimator.claims().exact_degree) and degree in (2, 3)
+    settings = [one for one in COVERING if one.depth == 1 or estimator.claims().draws_states]
     settings = [replace(one, degree=degree) for one in settings if one.units == 1 or not few]
     try:
         return judge(settings, estimator, seed, last_stage)
@@ -57,9 +57,8 @@ def one_layer_exact(degree: int, estimator: Estimator, seed: int) -> str:
 
 
 def by_default(estimator: Estimator) -> bool:
-    """Whether the claim of a degree is the one that every estimator makes that says nothing."""
-    owner = next(cls for cls in type(estimator).__mro__ if "exact_degree" in vars(cls))
-    return owner is Estimator and "exact_degree" not in vars(estimator)
+    """Whether its claims are those of every estimator that says nothing."""
+    return type(estimator).claims is Estimator.claims
 
 
 def last_stage(setting: Setting) -> tuple[str, ...]:

@@ -141,7 +141,7 @@ def _require_gradients(setting: Setting, estimator: Estimator, seed: int) -> Non
 
 def _without(found: Blocks, setting: Setting, estimator: Estimator) -> list[str]:
     """Blocks that should have a gradient, and have none."""
-    last = (f"stages.{setting.depth - 1}", "head") if estimator.unbiased == "last layer" else ("",)
+    last = (f"stages.{setting.depth - 1}", "head") if estimator.claims().unbiased == "last layer" else ("",)
     return [name for name, block in found.items() if name.startswith(last) and not bool(block.any())]
 
 
@@ -184,7 +184,7 @@ def extension(estimator: Estimator, seed: int) -> str:
     if found is not None:
         raise Refuted(
             "a draw moves when 1.7 (x - low)(x - high) is added to the objective, which is zero on the corners: the "
-            f"objective is evaluated elsewhere; declare reads_extension = True; smallest: {found.setting.title}",
+            f"objective is evaluated elsewhere; claim reads_extension=True; smallest: {found.setting.title}",
             snippet=replace(found.setting, null=1.7).case.snippet(estimator, SHOW_DRAW),
             cause="objective",
         )

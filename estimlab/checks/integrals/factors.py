@@ -48,8 +48,10 @@ class Integrated(HardForward):
 
     estimator: HardForward
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "reads_uniform", self.estimator.reads_uniform)
+    @property
+    def reads_uniform(self) -> bool:  # type: ignore[override]
+        """That of the estimator."""
+        return self.estimator.reads_uniform
 
     @property
     def extra_channels(self) -> int:

@@ -2,8 +2,8 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
 
+import estimlab as el
 from estimlab.estimators.base import Estimator, HardForward, replace_derivative
 from estimlab.estimators.rollout import log_score, rollout
 
@@ -18,9 +18,8 @@ PRECISION = "float32 = float64 to rounding"
 class ValuesOnly(Estimator):
     """Claims everything that REINFORCE does."""
 
-    exact_degree: ClassVar[float] = math.inf
-    unbiased: ClassVar[Literal["all layers"]] = "all layers"
-    reads_extension: ClassVar[bool] = False
+    def claims(self):
+        return el.Claims(exact_degree=math.inf, unbiased="all layers", reads_extension=False)
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,8 @@ def score_of(layers, term):
 class Written(Estimator):
     """Straight-through written by hand, as a loop over the layers."""
 
-    exact_degree: ClassVar[float] = 1
+    def claims(self):
+        return el.Claims(exact_degree=1)
 
     def factor(self, k, a, units, problem):
         return units.gap * units.law.density(a)

@@ -23,9 +23,10 @@ class Overflowing(Density):
 class Upwards(RelaxedForward):
     """High where u > 1 - p: the right law, other states than everybody else's."""
 
-    draws_states: ClassVar[bool] = True
     reads_uniform: ClassVar[bool] = False
-    exact_degree: ClassVar[float] = 1
+
+    def claims(self):
+        return el.Claims(exact_degree=1)
 
     def kinks(self, a, law):
         return [1 - law.cdf(a)]
@@ -57,7 +58,8 @@ class Listed(Density):
 
 @dataclass(frozen=True)
 class Differentiating(el.StraightThrough):
-    reads_extension: ClassVar[bool] = False
+    def claims(self):
+        return el.Claims(reads_extension=False)
 
 
 MUTANTS = {

@@ -144,8 +144,8 @@ class Branching(Density):
 class Undeclared(Estimator):
     """Relaxed states whose noise is said to matter only at P(high)."""
 
-    exact_degree: ClassVar[float] = 0
-    draws_states: ClassVar[bool] = False
+    def claims(self):
+        return el.Claims(exact_degree=0, draws_states=False)
 
     def surrogate(self, problem, noise):
         network, carry = problem.network, problem.network.initial(problem.inputs)

@@ -1,7 +1,6 @@
 """Local factors with a wrong expectation."""
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -13,7 +12,8 @@ from mutants.bases import DEGREE, Density
 
 @dataclass(frozen=True)
 class SwappedZGR(HardForward):
-    exact_degree: ClassVar[float] = 2
+    def claims(self):
+        return el.Claims(exact_degree=2)
 
     def derivative(self, a, bit, uniform, law):
         return law.score(torch.where(bit > 0.5, -a, a)) / 2
@@ -23,7 +23,8 @@ class SwappedZGR(HardForward):
 class HalvedReinMax(HardForward):
     """2 J((p + b) / 2) - J(p) in place of - J(p) / 2."""
 
-    exact_degree: ClassVar[float] = 2
+    def claims(self):
+        return el.Claims(exact_degree=2)
 
     def derivative(self, a, bit, uniform, law):
         q = (law.cdf(a) + bit) / 2
@@ -34,7 +35,8 @@ class HalvedReinMax(HardForward):
 class WrongMeanDARN(HardForward):
     """DARN with the mean p where 1/2 makes quadratics exact."""
 
-    exact_degree: ClassVar[float] = 2
+    def claims(self):
+        return el.Claims(exact_degree=2)
 
     def derivative(self, a, bit, uniform, law):
         p = law.cdf(a)
@@ -45,7 +47,8 @@ class WrongMeanDARN(HardForward):
 class BoastfulRelaxation(Estimator):
     """The mean of six straight-through Gumbel-Softmax draws, said to be exact."""
 
-    draws_states: ClassVar[bool] = False  # the head is not in question
+    def claims(self):
+        return el.Claims(draws_states=False)
 
     def cost(self, depth):
         return Cost(6 * (depth + 1), 6 * (depth + 1))
@@ -58,7 +61,8 @@ class BoastfulRelaxation(Estimator):
 class BoastfulZGR(el.ZGR):
     """ZGR that claims to be unbiased in all layers."""
 
-    unbiased: ClassVar[Literal["all layers"]] = "all layers"
+    def claims(self):
+        return replace(super().claims(), unbiased="all layers")
 
 
 MUTANTS = {

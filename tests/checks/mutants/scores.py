@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 from unittest import mock
 
 import torch
@@ -103,9 +103,8 @@ class MissingUnit(ValuesOnly):
 class WrongFlip(Estimator):
     """PSA with all units of the last layer flipped at once."""
 
-    exact_degree: ClassVar[float] = math.inf
-    unbiased: ClassVar[Literal["last layer"]] = "last layer"
-    reads_extension: ClassVar[bool] = False
+    def claims(self):
+        return el.Claims(exact_degree=math.inf, unbiased="last layer", reads_extension=False)
 
     def cost(self, depth):
         return Cost(depth + 2, depth + 2)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+import estimlab as el
 from estimlab.estimators.rollout import rollout
 from mutants.bases import DEGREE, Scored, ValuesOnly, Written
 
@@ -68,8 +69,8 @@ class OtherValue(Written):
 class IgnoredTarget(Written):
     """A target of zero, in value and gradient."""
 
-    exact_degree = 0
-    draws_states = False
+    def claims(self):
+        return el.Claims(exact_degree=0, draws_states=False)
 
     def value(self, problem, output):
         return problem.objective(output, None if problem.targets is None else 0 * problem.targets)
