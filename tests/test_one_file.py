@@ -260,7 +260,7 @@ def test_an_estimator_of_one_file_is_measured_and_checked(folder, run):
     halfway = load(folder, "estimators").Halfway()
     plain = el.exact_moments(one, el.StraightThrough()).bias[name]
     assert torch.allclose(el.exact_moments(one, halfway).bias[name], plain / 2)
-    done = run("check", "estimators.py:Halfway", "--claims", "one layer, degree 1")
+    done = run("check", "estimators.py:Halfway", "--claims", "exact within one layer, degree 1")
     assert done.exit_code == 0, done.output
 
 
