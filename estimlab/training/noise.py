@@ -72,7 +72,13 @@ def uniforms(
 
 
 class CounterNoise(Noise):
-    """The face that estimators ask: the uniforms of one step for the examples with the given keys."""
+    """The face that estimators ask: the uniforms of one step for the examples with the given keys.
+
+    >>> keys, p = row_keys(seed=0, step=7, positions=torch.arange(4)), torch.full((4, 3), 0.5)
+    >>> all_rows, some = CounterNoise(keys).uniform(0, 0, p), CounterNoise(keys[2:]).uniform(0, 0, p[2:])
+    >>> torch.equal(all_rows[2:], some)
+    True
+    """
 
     def __init__(self, rows: Int[Tensor, "batch 2"]):
         super().__init__()

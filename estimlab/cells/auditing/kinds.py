@@ -38,6 +38,11 @@ class MeanGradient(Claim):
         adapter: ``sampled``, ``relaxed`` or ``spike`` where the code defines ``call``, ``loss`` where ``gradients``.
         interface: of ``call``.
         draws: where moments are not exact.
+
+    >>> code = "call = lambda p: torch.bernoulli(p.detach()) + p - p.detach()"
+    >>> claim = MeanGradient("torch", "bernoulli", code, "unbiased", "its page", degree=2, interface="probability")
+    >>> claim.run()[0]["verdict"], f"{claim.run()[0]['ratio']:.3f}"
+    ('refuted', '1.202')
     """
 
     degree: int = 1
@@ -128,6 +133,11 @@ class BackwardFormula(Claim):
     Attributes:
         formula: of a, plain torch.
         at: pre-activations.
+
+    >>> formula = "torch.sigmoid(U) * torch.sigmoid(-U)"
+    >>> claim = BackwardFormula("torch", "sigmoid", "call = torch.sigmoid", "slope", "its page", formula=formula)
+    >>> claim.run()[0]["verdict"]
+    'holds'
     """
 
     formula: str = ""
@@ -170,6 +180,11 @@ class Number(Claim):
         errors: expression of the standard error of ``measured``, zero where it is exact.
         conditions: what is measured.
         draws: behind it.
+
+    >>> half = "call(torch.zeros(()))"
+    >>> claim = Number("torch", "sigmoid", "call = torch.sigmoid", "F(0) = 1/2", "", measured=half, expected=0.5)
+    >>> claim.run()[0]["verdict"], claim.run()[0]["ratio"]
+    ('holds', 1.0)
     """
 
     measured: str = ""
