@@ -19,7 +19,8 @@ def shuffled(examples: int, seed: int, epoch: int, device: torch.device | str = 
     >>> torch.equal(first, second), sorted(first.tolist())
     (False, [0, 1, 2, 3, 4])
     """
-    order = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, epoch)))).permutation(examples)
+    bits = np.random.PCG64(np.random.SeedSequence((seed, epoch)))
+    order = np.random.Generator(bits).permutation(examples)
     return torch.from_numpy(order).to(device)
 
 
@@ -47,11 +48,13 @@ def flip_and_crop(
     if pad < 0:
         raise EstimlabError(f"flip_and_crop(pad={pad}): a number of pixels, 0 or more.")
     batch, _, height, width = images.shape
-    u = uniforms(rows, words(AUGMENTATION), (3,))
-    offsets = (u[:, :2] * (2 * pad + 1)).long()
-    y = offsets[:, 0, None] + torch.arange(height, device=images.device)
+    down, right, side = uniforms(rows, words(AUGMENTATION), (3,)).split(1, 1)
+    offsets = 2 * pad + 1
+    y = torch.arange(height, device=images.device) + (down * offsets).long()
     x = torch.arange(width, device=images.device).expand(batch, width)
-    x = torch.where(u[:, 2, None] < 0.5, x, width - 1 - x) + offsets[:, 1, None]
+    mirrored = torch.where(side < 0.5, x, width - 1 - x)
+    x = mirrored + (right * offsets).long()
     padded = functional.pad(images, (pad,) * 4, value=-1.0)
+    pixels = padded.permute(0, 2, 3, 1)
     example = torch.arange(batch, device=images.device)[:, None, None]
-    return padded.permute(0, 2, 3, 1)[example, y[:, :, None], x[:, None, :]].permute(0, 3, 1, 2)
+    return pixels[example, y[:, :, None], x[:, None, :]].permute(0, 3, 1, 2)
