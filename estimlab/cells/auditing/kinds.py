@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -85,10 +86,9 @@ class MeanGradient(Claim):
     def judge(self) -> dict[str, Any]:
         """Ratio of the mean to the truth."""
         measured = self.measurement()
-        (mean,), (variance,), (truth,) = (
-            list(next(iter(part.values())).flatten().tolist())
-            for part in (measured.mean, measured.variance, measured.reference)
-        )
+        mean = _only(measured.mean)
+        variance = _only(measured.variance)
+        truth = _only(measured.reference)
         sampled = math.isfinite(measured.draws)
         stderr = math.sqrt(variance / measured.draws) / abs(truth) if sampled else 0.0
         where = f"one unit, a = {self.at:g}, states 0 and 1, f(x) = (x + 1/3)^{self.degree}"
@@ -115,6 +115,12 @@ class MeanGradient(Claim):
             "ratio = float(draws.mean() / truth)",
             "stderr = float(draws.std() / len(draws) ** 0.5 / truth)",
         ]
+
+
+def _only(blocks: Mapping[str, Tensor]) -> float:
+    """The coordinate of one unit."""
+    (block,) = blocks.values()
+    return block.item()
 
 
 _LEAF = "    return torch.autograd.grad(f(x).sum(), a)[0]"
