@@ -8,7 +8,15 @@ from enum import Enum
 
 
 class EstimlabError(ValueError):
-    """What was given, what is allowed and what to do; the command line prints it without a traceback."""
+    """What was given, what is allowed and what to do; the command line prints it without a traceback.
+
+    >>> import estimlab as el
+    >>> try:
+    ...     el.BinaryUnits(low=1.0, high=1.0)
+    ... except el.EstimlabError as error:
+    ...     print(error)
+    BinaryUnits(low=1.0, high=1.0): low must be smaller than high, and both finite.
+    """
 
 
 class Terminated(KeyboardInterrupt):
@@ -16,7 +24,12 @@ class Terminated(KeyboardInterrupt):
 
 
 class Impurity(Enum):
-    """Why a stage, a head or an objective is not a function of one example."""
+    """Why a stage, a head or an objective is not a function of one example.
+
+    >>> import estimlab as el
+    >>> el.Impurity("it couples examples").name
+    'COUPLES'
+    """
 
     WRITES = "it writes into what it is given"
     DRAWS = "it draws random numbers"
@@ -30,6 +43,15 @@ class ImpureError(EstimlabError):
     Attributes:
         reason: why it is not.
         where: the part, or the module in it, by its name in the network.
+
+    >>> import estimlab as el
+    >>> from torch import nn, zeros
+    >>> network = el.Chain([nn.Sequential(nn.Linear(2, 1), nn.Dropout())])
+    >>> try:
+    ...     el.Problem(network, el.Quadratic(linear=(1.0,)), inputs=zeros(4, 2))
+    ... except el.ImpureError as error:
+    ...     print(error.where, error.reason.name)
+    stages.0.1 DRAWS
     """
 
     def __init__(self, message: str, reason: Impurity, where: str):

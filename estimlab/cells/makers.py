@@ -27,7 +27,19 @@ from estimlab.references.reference import Gradient
 
 @dataclass(frozen=True)
 class ProblemMaker(Declared, abc.ABC):
-    """How to make a problem: a frozen dataclass of numbers, strings and further such values."""
+    """How to make a problem: a frozen dataclass of numbers, strings and further such values.
+
+    >>> import estimlab as el
+    >>> @dataclass(frozen=True)
+    ... class Coin(ProblemMaker):
+    ...     a: float
+    ...     def build(self):
+    ...         return el.Problem(el.Chain([el.Logits([self.a])]), el.Quadratic(linear=(1.0,)))
+    ...     def columns(self):
+    ...         return {"problem": f"coin {self.a}"}
+    >>> build(Coin(0.0))[1].value["stages.0.logits"].tolist()
+    [0.5]
+    """
 
     @abc.abstractmethod
     def build(self) -> Problem:
@@ -41,7 +53,12 @@ class ProblemMaker(Declared, abc.ABC):
 @final
 @dataclass(frozen=True)
 class FrozenProblem(ProblemMaker):
-    """A problem of the frozen suite, ``FrozenProblem("toy-late/v1")``."""
+    """A problem of the frozen suite, ``FrozenProblem("toy-late/v1")``.
+
+    >>> from estimlab.cells import FrozenProblem
+    >>> FrozenProblem("quadratic/v1").columns()
+    {'problem': 'quadratic/v1'}
+    """
 
     name: str
 
@@ -58,7 +75,13 @@ class FrozenProblem(ProblemMaker):
 
 @lru_cache(maxsize=16)
 def build(maker: ProblemMaker) -> tuple[Problem, Gradient]:
-    """A maker's problem and its exact gradient, made once in a process; nobody may change them."""
+    """A maker's problem and its exact gradient, made once in a process; nobody may change them.
+
+    >>> from estimlab.cells import FrozenProblem, build
+    >>> problem, truth = build(FrozenProblem("quadratic/v1"))
+    >>> build(FrozenProblem("quadratic/v1"))[0] is problem
+    True
+    """
     problem = maker.build()
     truth = LayerwiseEnumeration().gradient(problem)
     return problem.with_expected(truth.expected), truth
@@ -76,6 +99,10 @@ class Bits(ProblemMaker):
         law: of the noise.
         low: value of the low state.
         high: value of the high state.
+
+    >>> import estimlab as el
+    >>> Bits("sum", el.Quadratic(linear=(1.0, 1.0)), pre_activations=(0.0, 1.0)).build()
+    <Problem: Quadratic of 2 BinaryUnits(law=Logistic(scale=1.0), low=0.0, high=1.0), 1 example, float64>
     """
 
     name: str
@@ -113,6 +140,10 @@ class CosineChain(ProblemMaker):
         high: value of the high state.
         objective: of the head's output, targets -1 and +1.
         learning_rate: of Adam.
+
+    >>> start, later = CosineChain((3, 3), examples=20), CosineChain((3, 3), examples=20, steps=5)
+    >>> build(later)[1].objective < build(start)[1].objective, later.columns()
+    (True, {'problem': '2-3-3-1', 'stage': 'step 5'})
     """
 
     widths: tuple[int, ...]
@@ -155,7 +186,12 @@ class CosineChain(ProblemMaker):
 
 
 def classifier(inputs: int, generator: torch.Generator, widths: tuple[int, ...] = (10, 10), classes: int = 10) -> Chain:
-    """A chain of -1/+1 units with logistic noise in float64; weights N(0, 1 / fan-in), biases zero."""
+    """A chain of -1/+1 units with logistic noise in float64; weights N(0, 1 / fan-in), biases zero.
+
+    >>> network = classifier(64, torch.Generator().manual_seed(0), widths=(10, 5))
+    >>> [site.size for site in network.sites(torch.zeros(1, 64).double())]
+    [10, 5]
+    """
 
     def linear(below: int, above: int) -> nn.Linear:
         layer = nn.Linear(below, above, dtype=torch.float64)

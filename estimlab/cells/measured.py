@@ -29,6 +29,12 @@ class MeasurementCell(Cell):
         estimator: what is measured.
         averages: numbers of averaged draws for which the relative RMSE of the mean is tabulated besides.
         statistics: those that the table needs; all where it is empty.
+
+    >>> import estimlab as el
+    >>> from estimlab.cells import ExactMoments, FrozenProblem
+    >>> cell = ExactMoments(FrozenProblem("quadratic/v1"), el.ZGR(), statistics=("cosine",), averages=(100,))
+    >>> [(row["statistic"], row["averaged"], f"{row['value']:.2f}") for row in cell.run()]
+    [('cosine', 1, '1.00'), ('relative_rmse_of_mean', 100, '0.32')]
     """
 
     revision: ClassVar[int] = 2
@@ -66,7 +72,14 @@ class MeasurementCell(Cell):
 @final
 @dataclass(frozen=True)
 class ExactMoments(MeasurementCell):
-    """Exact moments of a hard-forward estimator."""
+    """Exact moments of a hard-forward estimator.
+
+    >>> import estimlab as el
+    >>> from estimlab.cells import ExactMoments, FrozenProblem
+    >>> (row,) = ExactMoments(FrozenProblem("quadratic/v1"), el.StraightThrough(), statistics=("relative_bias",)).run()
+    >>> f"{row['value']:.3f}", row["stderr"]
+    ('0.417', 0.0)
+    """
 
     def measurement(self) -> Measurement:
         """Without sampling."""
@@ -82,6 +95,12 @@ class MonteCarloMoments(MeasurementCell):
     Attributes:
         draws: number of draws.
         seed: of the draws.
+
+    >>> import estimlab as el
+    >>> from estimlab.cells import FrozenProblem, MonteCarloMoments
+    >>> few, more = (MonteCarloMoments(FrozenProblem("quadratic/v1"), el.ARM(), draws=n) for n in (512, 1024))
+    >>> few.key == more.key, more.title
+    (False, "quadratic/v1: ARM(tails='independent')")
     """
 
     draws: int = 10_000
@@ -104,6 +123,13 @@ class MedianMoments(Cell):
         seeds: one per network.
         statistics: those that the table needs.
         draws: for estimators without exact moments; the seed of a network is that of its draws too.
+
+    >>> import estimlab as el
+    >>> from estimlab.cells.makers import CosineChain
+    >>> cell = MedianMoments(CosineChain((2,)), el.StraightThrough(), seeds=(0, 1, 2), statistics=("relative_bias",))
+    >>> row = cell.run()[0]
+    >>> row["networks"], row["low"] <= row["value"] <= row["high"]
+    (3, True)
     """
 
     revision: ClassVar[int] = 2
@@ -152,7 +178,12 @@ class MedianMoments(Cell):
 
 
 def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
-    """Median between the order statistics that enclose the true one with at least this confidence, if any do."""
+    """Median between the order statistics that enclose the true one with at least this confidence, if any do.
+
+    >>> from estimlab.cells import median_interval
+    >>> median_interval([5.0, 1.0, 4.0, 2.0, 3.0, 6.0, 7.0, 8.0, 9.0])
+    (2.0, 5.0, 8.0)
+    """
     ordered, n = sorted(values), len(values)
     below, tail = 0, 2.0 ** (1 - n)  # probability that the median lies outside the outermost pair
     while 2 * (below + 1) < n and tail + math.comb(n, below + 1) * 2.0 ** (1 - n) <= 1 - confidence:
@@ -164,7 +195,15 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[
 @final
 @dataclass(frozen=True)
 class AttributedBias(Cell):
-    """The bias of each layer split by the layer that causes it."""
+    """The bias of each layer split by the layer that causes it.
+
+    >>> import estimlab as el
+    >>> from estimlab.cells import AttributedBias, FrozenProblem
+    >>> rows = AttributedBias(FrozenProblem("toy-late/v1"), el.StraightThrough()).run()
+    >>> shares = [row["value"] for row in rows if (row["layer"], row["statistic"]) == ("0", "bias_share")]
+    >>> len(shares), f"{sum(shares):.3f}"
+    (3, '1.000')
+    """
 
     revision: ClassVar[int] = 2
 
@@ -187,6 +226,11 @@ class TrainingRun(Cell):
         estimator: of the gradient.
         seed: of everything random.
         curve: whether the training loss of every epoch is tabulated, not of the last one alone.
+
+    >>> import estimlab as el
+    >>> from estimlab.training.recipes import find_recipe
+    >>> TrainingRun(find_recipe("digits")(epochs=2), el.ZGR()).title
+    'digits: ZGR(), seed 0'
     """
 
     revision: ClassVar[int] = 2

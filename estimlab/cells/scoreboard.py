@@ -41,6 +41,11 @@ class Score(Cell):
         problem: name in the suite.
         estimator: what is judged.
         draws: where moments are not exact.
+
+    >>> import estimlab as el
+    >>> rows = Score("quadratic/v1", el.ZGR()).run()
+    >>> [row["statistic"] for row in rows if row["averaged"] > 1]
+    ['relative_rmse_of_mean']
     """
 
     revision: ClassVar[int] = 2

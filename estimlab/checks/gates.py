@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import torch
@@ -52,7 +53,8 @@ def holm(p: Float[Tensor, " tests"]) -> Float[Tensor, " tests"]:
     """``max over the i smallest of (m - i + 1) p_(i)``, at most one, in the order given."""
     order = p.argsort()
     steps = p[order] * torch.arange(len(p), 0, -1, dtype=p.dtype)
-    return torch.empty_like(p).scatter(0, order, steps.cummax(0).values.clamp(max=1))
+    adjusted = steps.cummax(0).values.clamp(max=1)
+    return torch.empty_like(p).scatter(0, order, adjusted)
 
 
 def gate(
@@ -67,31 +69,43 @@ def gate(
     """
     z = difference / stderr.clamp(min=ROUNDING)
     law = stats.norm if math.isinf(freedom) else stats.t(freedom)
-    return z, torch.from_numpy(np.asarray(2 * law.sf(z.abs().numpy()))).reshape(z.shape)
+    tail = np.asarray(law.sf(z.abs().numpy()))
+    return z, torch.from_numpy(2 * tail).reshape(z.shape)
 
 
 def mean_gate(measured: Measurement, expected: Mapping[str, Tensor] | None = None) -> Gate:
     """Every coordinate's mean, and its component along the truth, against what is expected (the true gradient)."""
     target = flat(measured.reference if expected is None else expected)
-    difference, stderr = flat(measured.mean) - target, mean_stderr(measured)
+    difference = flat(measured.mean) - target
     along, along_stderr = _along(measured, difference)
-    return Gate(*gate(torch.cat((difference, along[None])), torch.cat((stderr, along_stderr[None]))))
+    differences = torch.cat((difference, along[None]))
+    stderrs = torch.cat((mean_stderr(measured), along_stderr[None]))
+    return Gate(*gate(differences, stderrs))
 
 
 def restricted(measured: Measurement, prefixes: tuple[str, ...]) -> Measurement:
     """The blocks alone whose names begin so."""
     names = [name for name in measured.mean if name.startswith(prefixes)]
-    parts = (measured.mean, measured.variance, measured.reference, measured.reference_stderr)
-    mean, variance, reference, stderr = ({name: part[name] for name in names} for part in parts)
-    layers = {layer: tuple(name for name in blocks if name in mean) for layer, blocks in measured.layers.items()}
-    layers = {layer: blocks for layer, blocks in layers.items() if blocks}
-    return replace(measured, mean=mean, variance=variance, reference=reference, reference_stderr=stderr, layers=layers)
+
+    def chosen(blocks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: blocks[name] for name in names}
+
+    layers = {layer: tuple(name for name in blocks if name in names) for layer, blocks in measured.layers.items()}
+    return replace(
+        measured,
+        mean=chosen(measured.mean),
+        variance=chosen(measured.variance),
+        reference=chosen(measured.reference),
+        reference_stderr=chosen(measured.reference_stderr),
+        layers={layer: blocks for layer, blocks in layers.items() if blocks},
+    )
 
 
 def light(measured: Measurement) -> Measurement | None:
     """The layers whose draws are not heavy-tailed: a gate trusts standard errors, which promise too much elsewhere."""
     heavy = measured.heavy_tailed()
-    names = tuple(name for layer, blocks in measured.layers.items() if not heavy[layer] for name in blocks)
+    trusted = [blocks for layer, blocks in measured.layers.items() if not heavy[layer]]
+    names = tuple(chain.from_iterable(trusted))
     return restricted(measured, names) if names else None
 
 
@@ -103,31 +117,36 @@ def mean_stderr(measured: Measurement) -> Float[Tensor, " coordinates"]:
 def _along(measured: Measurement, difference: Tensor) -> tuple[Tensor, Tensor]:
     """Component of the difference along the truth, which a wrong scale moves most, and its standard error."""
     assert measured.groups is not None
-    direction = flat(measured.reference)
-    direction = direction / direction.norm()
-    groups = torch.cat([measured.groups.mean[name].flatten(1) for name in measured.mean], 1) @ direction
-    noise = float((flat(measured.reference_stderr) ** 2 * direction**2).sum())
-    return difference @ direction, (groups.var() / len(groups) + noise).sqrt()
+    truth = flat(measured.reference)
+    direction = truth / truth.norm()
+    means = torch.cat([measured.groups.mean[name].flatten(1) for name in measured.mean], 1)
+    groups = means @ direction
+    of_reference = flat(measured.reference_stderr) ** 2 * direction**2
+    of_draws = groups.var() / len(groups)
+    return difference @ direction, (of_draws + float(of_reference.sum())).sqrt()
 
 
 def variance_gate(measured: Measurement, expected: Mapping[str, float]) -> Gate:
     """The variance of every layer, with its jackknife standard error, against what is expected."""
     assert measured.groups is not None
     rows = measured.statistics()
-    pairs = [(*rows[layer]["variance"], value) for layer, value in expected.items()]
-    found, stderr, value = torch.tensor(pairs, dtype=torch.float64).reshape(-1, 3).unbind(1)
-    return Gate(*gate(found - value, stderr, len(measured.groups.count) - 1))
+    found = [rows[layer]["variance"] for layer in expected]
+    value, stderr = torch.tensor(found, dtype=torch.float64).reshape(-1, 2).unbind(1)
+    right = torch.tensor(list(expected.values()), dtype=torch.float64)
+    return Gate(*gate(value - right, stderr, len(measured.groups.count) - 1))
 
 
 def detectable(measured: Measurement) -> float:
     """Power: a bias of this share of the gradient's norm, in whichever coordinate, is rejected with ``POWER``."""
     stderr = mean_stderr(measured)
-    return bound(len(stderr) + 1) * float(stderr.max()) / float(flat(measured.reference).norm())
+    seen = bound(len(stderr) + 1) * float(stderr.max())
+    return seen / float(flat(measured.reference).norm())
 
 
 def bound(tests: int) -> float:
     """Standard errors at which one of a number of tests rejects with probability ``POWER``."""
-    return float(stats.norm.isf(FAMILY_ERROR / 2 / tests) + stats.norm.isf(1 - POWER))
+    critical = stats.norm.isf(FAMILY_ERROR / 2 / tests)
+    return float(critical + stats.norm.isf(1 - POWER))
 
 
 def flat(blocks: Mapping[str, Tensor]) -> Float[Tensor, " coordinates"]:

@@ -144,7 +144,12 @@ def expectations(given: Any, known: tuple[str, ...]) -> dict[str, str]:
 
 
 def expected_of(texts: Iterable[str], known: tuple[str, ...]) -> dict[str, str]:
-    """Reasons by claim from ``CLAIM=REASON``; a claim may itself contain ``=``."""
+    """Reasons by claim from ``CLAIM=REASON``; a claim may itself contain ``=``.
+
+    >>> from estimlab.checks import CLAIMS, expected_of
+    >>> expected_of(["exact moments=its factor is random"], CLAIMS)
+    {'exact moments': 'its factor is random'}
+    """
     return dict(_expected_pair(text, known) for text in texts)
 
 

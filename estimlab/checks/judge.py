@@ -54,6 +54,12 @@ class Check:
         claimed: whether an estimator claims it.
         otherwise: what is said where it does not.
         needs: claims without which it cannot be judged: where one of them is refuted, this one is undecided.
+
+    >>> import estimlab as el
+    >>> from estimlab.checks import CHECKS
+    >>> runs = CHECKS[0]
+    >>> runs.row(el.ZGR()).verdict, runs.fault
+    ('holds', True)
     """
 
     claim: str

@@ -79,6 +79,11 @@ def parametrize_with_checks(
 
     Errors:
         EstimlabError: not estimators, an unknown claim, or pytest is not installed.
+
+    >>> import estimlab as el
+    >>> mark = el.parametrize_with_checks([el.ZGR(), el.ARM()], claims="is a value")
+    >>> [item.id for item in mark.args[1]]
+    ['ZGR()-is a value', "ARM(tails='independent')-is a value"]
     """
     try:
         import pytest

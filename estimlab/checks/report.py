@@ -19,7 +19,16 @@ Cause = Literal[
 
 
 class CheckFailedWarning(UserWarning):
-    """A claim is refuted, or holds though it was expected to fail."""
+    """A claim is refuted, or holds though it was expected to fail.
+
+    >>> import warnings
+    >>> import estimlab as el
+    >>> reasons = {"is a value": "says so, though it is one"}
+    >>> with warnings.catch_warnings(record=True, action="always") as caught:
+    ...     report = el.check_estimator("zgr", claims="is a value", expected_failed_checks=reasons, on_fail="warn")
+    >>> print(caught[0].category.__name__, caught[0].message)
+    CheckFailedWarning ZGR(): is a value: holds, though expected to fail (says so, though it is one)
+    """
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,11 @@ class Row:
         cause: where a refutation comes from, in a word (see ``Cause``); empty where none is known.
         remedy: what to write instead, where the fault is a common one.
         expected: why the claim is expected to fail; empty where it is not.
+
+    >>> from estimlab.checks import Row
+    >>> known = Row("exact moments", "refuted", detail="another variance", expected="its factor draws again")
+    >>> known.failed, known.stale
+    (False, False)
     """
 
     claim: str
@@ -88,6 +102,11 @@ class CheckReport:
         estimator: what was judged.
         rows: a verdict for each claim.
         seed: of everything that was drawn.
+
+    >>> import estimlab as el
+    >>> report = el.check_estimator("straight_through", claims=["is a value", "degree 2"])
+    >>> [(row.claim, row.verdict) for row in report.rows], report.exit_code
+    ([('is a value', 'holds'), ('exact within one layer, degree 2', 'not claimed')], 0)
     """
 
     estimator: Estimator

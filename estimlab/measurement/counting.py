@@ -25,6 +25,10 @@ class Work:
         objective: evaluations of the objective.
         forward: evaluations of one layer (pre-activations or head), forward.
         backward: the same, backward.
+
+    >>> import estimlab as el
+    >>> count_work(el.problems.load("quadratic/v1"), el.ARM())
+    Work(objective=2.0, forward=3.0, backward=1.0)
     """
 
     objective: float

@@ -59,6 +59,12 @@ def quadrature_moments(
     Errors:
         EstimlabError: too many nodes, or the tolerance is not reached with as many as are allowed; the reference
             belongs to another problem, or to this one before it changed.
+
+    >>> import estimlab as el
+    >>> problem = el.Problem(el.Chain([el.Logits([0.0, 1.0])]), el.Quadratic(linear=(1.0, 2.0)))
+    >>> found = el.quadrature_moments(problem, el.Reinforce())
+    >>> f"{found.relative_bias['0']:.3f}", f"{found.relative_std['0']:.3f}"
+    ('0.000', '1.964')
     """
     problem, estimator = arguments.problem(problem, WHO), arguments.estimator(estimator, WHO)
     max_nodes, tolerance = count(max_nodes, WHO, "max_nodes", 1), number(tolerance, WHO, "tolerance")

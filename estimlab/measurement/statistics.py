@@ -21,6 +21,11 @@ class AgainstTruth:
         reference: true gradient.
         reference_variance: squared standard error of the reference.
         draws: number of draws behind the mean; infinity where the moments are exact.
+
+    >>> mean, truth, none = torch.tensor([1.0, 1.0]), torch.tensor([1.0, 0.0]), torch.zeros(2)
+    >>> found = Moments(mean, variance=none, reference=truth, reference_variance=none, draws=math.inf)
+    >>> f"{squared_bias(found):.1f} {cosine(found):.3f}"
+    '1.0 0.707'
     """
 
     mean: Float[Tensor, "*replicates p"]

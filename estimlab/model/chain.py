@@ -19,6 +19,11 @@ class Logits(Checked, nn.Module):
     """A stage without input: its pre-activations are a parameter of the given size (zeros, or the values given).
 
     ``Logits(4)`` makes four units; ``Logits([0.3, -1.0])`` two units that start at these pre-activations.
+
+    >>> import estimlab as el
+    >>> one_example_of_two_units = el.Logits([0.3, -1.0])(None)
+    >>> tuple(one_example_of_two_units.shape)
+    (1, 2)
     """
 
     def __init__(self, values: int | Sequence[float] | Float[Tensor, " units"]):
@@ -44,6 +49,11 @@ class Chain(StochasticNetwork):
         head: module that maps the last states to the output; the identity by default.
         units: law and coding, one for all layers or one per stage; ``BinaryUnits()`` by default. A law stands for units
             of this law with states -1 and +1.
+
+    >>> import estimlab as el
+    >>> network = el.Chain([nn.Linear(3, 2), nn.Linear(2, 2)], head=nn.Linear(2, 1))
+    >>> [site.size for site in network.sites(torch.zeros(1, 3))], list(network.layers())
+    ([2, 2], ['0', '1', 'head'])
     """
 
     def __init__(

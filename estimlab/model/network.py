@@ -21,6 +21,10 @@ class Site:
         shape: shape of the site's pre-activations for one example, without the batch dimension.
         units: law and coding of the states.
         shared: True where one state serves all examples (a weight); such a site has no batch dimension.
+
+    >>> import estimlab as el
+    >>> el.Site((8, 4, 4), el.BinaryUnits()).size
+    128
     """
 
     shape: tuple[int, ...]
@@ -36,9 +40,17 @@ class Site:
 class StochasticNetwork(Checked, nn.Module, abc.ABC):
     """A network of binary units, stepped site by site.
 
-    The four step methods are pure: a carry is never mutated, so two futures of one state are had by calling
-    ``advance`` twice. The blocks of a gradient are the module's ``named_parameters()``. A network may detach states,
-    never a parameter.
+    At site k ``a, carry = preactivation(k, carry)``; its units are drawn independently, high with ``P(high) = F(a)``;
+    ``carry = advance(k, carry, state)``. The step methods are pure: a carry is never mutated, so two futures of one
+    state are had by calling ``advance`` twice. The blocks of a gradient are the module's ``named_parameters()``. A
+    network may detach states, never a parameter.
+
+    >>> import estimlab as el
+    >>> network = el.Chain([el.Logits([0.0, 1.0])])
+    >>> a, carry = network.preactivation(0, network.initial(None))
+    >>> all_high = network.advance(0, carry, state=a.new_ones(1, 2))
+    >>> network.output(all_high).tolist()
+    [[1.0, 1.0]]
     """
 
     @abc.abstractmethod

@@ -46,6 +46,10 @@ class Problem(Declared):
         ImpureError: a stage, the head or the objective writes in place, draws, couples examples or keeps state; its
             ``reason`` says which, its ``where`` the module.
         EstimlabError: whatever else does not fit.
+
+    >>> import estimlab as el
+    >>> el.Problem(el.Chain([el.Logits(3)]), el.Quadratic(linear=(1.0, 2.0, 3.0)))
+    <Problem: Quadratic of 3 BinaryUnits(law=Logistic(scale=1.0), low=-1.0, high=1.0), 1 example, float32>
     """
 
     network: StochasticNetwork

@@ -25,6 +25,11 @@ class BinaryUnits(Declared):
         law: noise law, ``Logistic(scale=1.0)`` by default.
         low: value of the low state, -1 by default.
         high: value of the high state, +1 by default; must exceed ``low``.
+
+    >>> import estimlab as el
+    >>> from torch import tensor
+    >>> el.BinaryUnits(el.Gaussian(), low=0.0, high=2.0).state(bit=tensor([0.0, 1.0])).tolist()
+    [0.0, 2.0]
     """
 
     law: NoiseLaw = Logistic()

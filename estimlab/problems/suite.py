@@ -34,6 +34,11 @@ class Description:
         stage: ``"init"``, ``"early"`` or ``"late"`` in training, or ``"fixed"`` where nothing was trained.
         expected_objective: the exact expected objective, mean over examples.
         sha256: hash of the content.
+
+    >>> import estimlab as el
+    >>> quadratic = el.problems.describe("quadratic/v1")
+    >>> quadratic.coding, f"{quadratic.expected_objective:.3f}"
+    ((-1.0, 1.0), '0.297')
     """
 
     name: str
@@ -55,6 +60,10 @@ class Suite:
 
     Attributes:
         folder: where it lies; the version is the manifest's.
+
+    >>> newest = published()[-1]
+    >>> newest.describe("quadratic/v1").widths
+    (8,)
     """
 
     folder: Path

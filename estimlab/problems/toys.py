@@ -19,11 +19,18 @@ def toy_points(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
 
     Class -1 takes the same law of x, and y ~ U(-1, 1) where y < cos x.
     """
-    rng, half = np.random.default_rng(seed), count // 2
-    above = np.column_stack((_angles(rng, half), rng.random(half)))
-    proposed = np.column_stack((_angles(rng, 8 * half), 2 * rng.random(8 * half) - 1))
-    below = proposed[proposed[:, 1] < np.cos(proposed[:, 0])][:half]
-    return np.concatenate((above, below)), np.repeat(np.array([1, -1]), half)
+    rng = np.random.default_rng(seed)
+    half = count // 2
+    above = _points(_angles(rng, half), rng.random(half))
+    proposed = _points(_angles(rng, 8 * half), 2 * rng.random(8 * half) - 1)
+    x, y = proposed.T
+    below = proposed[y < np.cos(x)][:half]
+    classes = np.repeat(np.array([1, -1]), half)
+    return np.concatenate((above, below)), classes
+
+
+def _points(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.column_stack((x, y))
 
 
 def _angles(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -41,7 +48,8 @@ def initialise(network: Chain, inputs: Tensor | None, rng: np.random.Generator) 
             return
         _normalise(stage, states)
         a = stage(states)
-        states = units.state(((_uniform(rng, a.shape) + 1) / 2 < units.law.cdf(a)).to(a.dtype))
+        uniform = (_uniform(rng, a.shape) + 1) / 2
+        states = units.state((uniform < units.law.cdf(a)).to(a.dtype))
     assert states is not None
     _normalise(network.head, states)
 
@@ -50,10 +58,13 @@ def _normalise(stage: nn.Module, states: Tensor) -> None:
     layer = next(module for module in stage.modules() if isinstance(module, nn.Linear | nn.Conv2d))
     assert layer.bias is not None
     a = stage(states).transpose(0, 1).flatten(1)
-    mean, std = a.mean(1), a.std(1)
-    layer.weight.div_(std.reshape(-1, *(1,) * (layer.weight.ndim - 1)))
+    mean = a.mean(1)
+    std = a.std(1)
+    per_kernel = (-1, *(1,) * (layer.weight.ndim - 1))
+    layer.weight.div_(std.reshape(per_kernel))
     layer.bias.sub_(mean).div_(std)
 
 
 def _uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> Tensor:
-    return torch.tensor(2 * rng.random(tuple(shape)) - 1).reshape(shape)
+    u = rng.random(tuple(shape))
+    return torch.tensor(2 * u - 1).reshape(shape)

@@ -21,7 +21,22 @@ Key = tuple[int, int]
 
 
 class Noise(abc.ABC):
-    """What an estimator draws from. ``weight`` multiplies the draw where the source is a quadrature rule."""
+    """What an estimator draws from. ``weight`` multiplies the draw where the source is a quadrature rule.
+
+    A unit is high where ``uniform(site, 0, p) < p``; any other channel is further noise of that site.
+
+    Errors:
+        EstimlabError: the same site and channel asked for twice.
+
+    >>> import estimlab as el
+    >>> noise, p = el.TorchNoise(), torch.tensor([0.2, 0.9])
+    >>> high = noise.uniform(site=0, channel=0, probability=p) < p
+    >>> try:
+    ...     noise.uniform(site=0, channel=0, probability=p)
+    ... except el.EstimlabError as error:
+    ...     print(error)
+    The noise of site 0, channel 0 was asked for twice in one draw. Keep the first answer, or ask for another channel.
+    """
 
     def __init__(self) -> None:
         self._asked: set[Key] = set()
@@ -58,7 +73,17 @@ class Noise(abc.ABC):
 
 
 class TorchNoise(Noise):
-    """Fresh uniforms from torch's generator of the tensor's device: what training uses."""
+    """Fresh uniforms from torch's generator of the tensor's device: what training uses.
+
+    Args:
+        generator: of the same device; None: torch's own.
+
+    >>> import estimlab as el
+    >>> p = torch.tensor([0.2, 0.9])
+    >>> one, same = (el.TorchNoise(torch.Generator().manual_seed(0)).uniform(0, 0, p) for _ in range(2))
+    >>> torch.equal(one, same)
+    True
+    """
 
     def __init__(self, generator: torch.Generator | None = None):
         super().__init__()
@@ -90,7 +115,12 @@ class Request:
 
 
 class RecordingNoise(Noise):
-    """Answers 1/2 everywhere and records what was asked: the plan of one draw."""
+    """Answers 1/2 everywhere and records what was asked: the plan of one draw.
+
+    >>> noise = RecordingNoise()
+    >>> noise.uniform(0, 0, torch.tensor([0.2, 0.9])).tolist(), noise.requests
+    ([0.5, 0.5], {(0, 0): Request(shape=(2,), cuts=1, degree=0)})
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -24,6 +24,10 @@ class Rule:
         weights: one per node.
         coarser: factors, one per node, that turn the weights into those of a coarser rule on some of the same nodes:
             what both rules differ by bounds the error. None for a rule that is exact for what it is given.
+
+    >>> rule = gauss_legendre(2)
+    >>> f"{float((rule.weights * rule.nodes**3).sum()):.6f}"
+    '0.250000'
     """
 
     nodes: Float[Tensor, " nodes"]

@@ -28,6 +28,12 @@ class RandomStream:
     Attributes:
         seed: any non-negative integer.
         stream: ``MEASUREMENT_STREAM`` or ``REFERENCE_STREAM``: a reference shares no noise with a measurement.
+
+    >>> import estimlab as el
+    >>> requests, like = {(0, 0): Request(shape=(3,), cuts=1, degree=0)}, torch.zeros(())
+    >>> few, more = (el.RandomStream(seed=0).tables(requests, 0, draws, like)[0, 0] for draws in (4, 8))
+    >>> torch.equal(few, more[:4])
+    True
     """
 
     seed: int

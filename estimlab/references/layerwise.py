@@ -43,6 +43,12 @@ class LayerwiseEnumeration(Reference):
 
     Errors:
         EstimlabError: not a chain; a layer that couples examples (batch norm in training mode); over budget.
+
+    >>> import estimlab as el
+    >>> network = el.Chain([el.Logits([0.0, 0.0])]).double()
+    >>> truth = el.LayerwiseEnumeration().gradient(el.Problem(network, el.Quadratic(linear=(1.0, -1.0))))
+    >>> [f"{value:.3f}" for value in truth.value["stages.0.logits"]]
+    ['0.500', '-0.500']
     """
 
     max_seconds: float = 600.0

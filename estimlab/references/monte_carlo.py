@@ -63,6 +63,13 @@ class MonteCarloReference(Reference):
 
     Errors:
         EstimlabError: over ``max_draws``; NaN or infinite draws; a network that couples examples or cannot be mapped.
+
+    >>> import estimlab as el
+    >>> problem, exact = el.problems.load("quadratic/v1"), el.problems.truth("quadratic/v1")
+    >>> sampled = el.MonteCarloReference(draws=256).gradient(problem)
+    >>> error = sampled.value["stages.0.logits"] - exact.value["stages.0.logits"]
+    >>> sampled.exact, bool((error.abs() < 4 * sampled.stderr["stages.0.logits"]).all())
+    (False, True)
     """
 
     relative_error: float = 0.01

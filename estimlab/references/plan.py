@@ -34,6 +34,11 @@ class Plan:
         flops: floating-point operations of the matrix products.
         bytes: peak memory of the tables.
         seconds: estimate for this machine, from one timed block of each pair of layers.
+
+    >>> import estimlab as el
+    >>> plan = el.LayerwiseEnumeration().plan(el.problems.load("quadratic/v1"))
+    >>> plan.states, plan.targets
+    (256, 1)
     """
 
     states: int

@@ -26,7 +26,13 @@ def write_caption(table_path: str | Path, path: str | Path) -> Path:
 
 
 def caption(table_path: str | Path) -> str:
-    """Question, answer, what was measured on what, and where the table comes from."""
+    """Question, answer, what was measured on what, and where the table comes from.
+
+    >>> from estimlab.results.places import known_table
+    >>> from estimlab.results.study import find_study
+    >>> caption(known_table(find_study("quickstart"), smoke=False)).splitlines()[0]
+    '# quickstart'
+    """
     table, record = read_table(table_path), read_provenance(table_path)
     measured = [
         f"- {label}: {', '.join(values)}"

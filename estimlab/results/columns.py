@@ -23,6 +23,10 @@ class Column:
         symbol: LaTeX, for axes and headers.
         unit: what one of it is; "1" for a pure number, "" for text.
         meaning: the definition.
+
+    >>> from estimlab.results import COLUMNS, STATISTICS
+    >>> COLUMNS["draws"].symbol, STATISTICS["mse"].unit
+    ('$N$', '(objective per parameter)^2')
     """
 
     name: str
@@ -231,6 +235,10 @@ def describe(name: str, extra: Iterable[Column] = (), fields: Collection[str] = 
 
     Raises:
         EstimlabError: for an unknown name, with those that resemble it.
+
+    >>> from estimlab.results import describe
+    >>> describe("mse").meaning
+    'mean squared error of one draw: squared_bias + variance'
     """
     known = {**COLUMNS, **FIELDS, **STATISTICS, **_by_name(*extra)}
     if name not in known and name in fields:

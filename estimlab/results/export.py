@@ -47,6 +47,17 @@ def export_table(path: str | Path, style: str, columns: Sequence[str] = (), wher
 
     Raises:
         EstimlabError: an unknown format, column, statistic or value; rows that the shown columns do not tell apart.
+
+    >>> import tempfile
+    >>> from estimlab.results.table import table_frame, write_table
+    >>> rows = [{"estimator": name, "statistic": "cosine", "value": 0.98765, "stderr": 0.01} for name in ("st", "zgr")]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     sidecar = write_table(table_frame(rows), f"{folder}/one.csv", provenance={})
+    ...     print(export_table(f"{folder}/one.csv", "markdown"), end="")
+    | estimator | cosine |
+    | --- | --- |
+    | st | 0.99(1) |
+    | zgr | 0.99(1) |
     """
     if style not in FORMATS:
         raise EstimlabError(f"--format {style!r}: choose one of {', '.join(FORMATS)}.")

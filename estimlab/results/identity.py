@@ -34,13 +34,23 @@ def content_key(obj: object, name_of: _NameOf | None = None) -> str:
 
     Raises:
         EstimlabError: for anything else, naming the path of the field.
+
+    >>> import estimlab as el
+    >>> from estimlab.results import content_key
+    >>> content_key(el.GumbelSoftmax(temperature=1.0)) == content_key(el.GumbelSoftmax())
+    True
     """
     content = json.dumps(_encode(obj, type(obj).__name__, name_of or stable_name), sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
 def stable_name(cls: type) -> str:
-    """The name of a class without its module; a user's ``ZGR`` is another class than the one of this package."""
+    """The name of a class without its module; a user's ``ZGR`` is another class than the one of this package.
+
+    >>> import estimlab as el
+    >>> stable_name(el.ZGR), stable_name(type("ZGR", (el.ZGR,), {"__module__": "mine"}))
+    ('ZGR', 'own:ZGR')
+    """
     ours = cls.__module__.partition(".")[0] == _PACKAGE
     return cls.__qualname__ if ours else f"own:{cls.__qualname__}"
 

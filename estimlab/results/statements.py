@@ -40,6 +40,12 @@ class Statement:
         rule: from tables to texts and truth values, by name.
         rests_on: on how many networks and seeds it rests, with placeholders; empty: on what the one before rests on.
         given: numbers in the text that are no results: settings, names, the problem's sizes.
+
+    >>> def rule(table):
+    ...     return {"bias": f"{table['bias']:.2f}", "ST is biased": table["bias"] > 0}
+    >>> statement = Statement("ST has a bias of {bias} here.", ("toy",), rule, rests_on="One network.")
+    >>> statement.judged({"toy": {"bias": 0.3}}.get).text
+    'ST has a bias of 0.30 here.'
     """
 
     text: str
@@ -72,7 +78,12 @@ class Statement:
 
 @dataclass(frozen=True)
 class Worded:
-    """A statement or an answer in words, on what it rests, and what of it its tables contradict."""
+    """A statement or an answer in words, on what it rests, and what of it its tables contradict.
+
+    >>> statement = Statement("ST is unbiased here.", ("toy",), lambda toy: {"ST is unbiased": toy["bias"] == 0}, "")
+    >>> statement.judged({"toy": {"bias": 0.3}}.get).contradicted
+    ('ST is unbiased',)
+    """
 
     text: str
     rests_on: str
@@ -80,7 +91,12 @@ class Worded:
 
 
 def worded(answer: str | tuple[str | Statement, ...], tables: Tables) -> Worded:
-    """The answer of a study, computed. What is contradicted, or cannot be computed, is said in the text itself."""
+    """The answer of a study, computed. What is contradicted, or cannot be computed, is said in the text itself.
+
+    >>> statement = Statement("ST has no bias.", ("toy",), lambda toy: {"no bias": toy == 0}, rests_on="One network.")
+    >>> worded(("Yes.", statement), {"toy": 0.3}.get).text
+    'Yes. ST has no bias. [Contradicted by the table: no bias.]'
+    """
     if isinstance(answer, str):
         return Worded(answer, "", ())
     judged = [Worded(one, "", ()) if isinstance(one, str) else _attempted(one, tables) for one in answer]

@@ -28,7 +28,14 @@ _CLAIMS = (  # see claims.py
 
 
 class Store:
-    """Finished cells by content key; open it by ``with Store.open(path) as store``."""
+    """Finished cells by content key; open it by ``with Store.open(path) as store``.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, Store.open(f"{folder}/cells.sqlite") as store:
+    ...     store.save("key", "Cell()", rows=[{"value": 0.1}], info={"seconds": 2.0})
+    ...     print(store.finished(), store.rows("key"), store.rows("other"))
+    {'key'} [{'value': 0.1}] None
+    """
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path

@@ -33,6 +33,14 @@ class Cell(Declared, abc.ABC):
 
     Fields hold numbers, strings, tuples and recipes (further frozen dataclasses), never modules, tensors or functions.
     Results are kept under ``key``; raise ``revision`` when ``run`` computes something else than before.
+
+    >>> @dataclass(frozen=True)
+    ... class Square(Cell):
+    ...     number: float
+    ...     def run(self):
+    ...         return [{"value": self.number**2}]
+    >>> Square(3.0).run(), Square(3.0).key == Square(2.0).key
+    ([{'value': 9.0}], False)
     """
 
     revision: ClassVar[int] = 1
@@ -68,6 +76,13 @@ class Study(Declared):
         shows: what a run ends with: a matrix of the table, or a function from the table to pairs of a title and a data
             frame, where one matrix does not hold the answer. By default errors per layer, a row for all else that
             varies.
+
+    >>> import estimlab as el
+    >>> from estimlab.cells import ExactMoments, FrozenProblem
+    >>> cells = tuple(ExactMoments(FrozenProblem("quadratic/v1"), one) for one in (el.StraightThrough(), el.ZGR()))
+    >>> study = Study("Is ZGR less biased than ST?", cells, smoke=cells[:1])
+    >>> len(study.chosen(smoke=False)), len(study.chosen(smoke=True))
+    (2, 1)
     """
 
     question: str
@@ -144,7 +159,12 @@ def _check_cells(name: str, cells: Any) -> None:
 
 @dataclass(frozen=True)
 class LoadedStudy:
-    """A study and the file it comes from."""
+    """A study and the file it comes from.
+
+    >>> from estimlab.results import load_study
+    >>> load_study("quickstart").table_path(smoke=True).name
+    'quickstart.csv'
+    """
 
     name: str
     study: Study
@@ -182,6 +202,10 @@ def load_study(name_or_path: str | Path, folder: str | Path | None = None) -> Lo
 
     Raises:
         EstimlabError: an unknown study, or a file that cannot be executed or defines no ``STUDY``.
+
+    >>> from estimlab.results import load_study
+    >>> load_study("quickstart").study.question
+    'How do the bias and the variance of each estimator compare, per layer, as a small network learns digits?'
     """
     path = find_study(name_or_path, folder)
     module = import_study(path)

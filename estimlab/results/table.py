@@ -42,6 +42,10 @@ def table_frame(rows: Sequence[dict[str, Any]]) -> pandas.DataFrame:
 
     The fields of estimators, which not all rows have, follow the column ``parameters``.
     A missing number is NaN (or NA among integers), a missing text the empty string.
+
+    >>> frame = table_frame([{"estimator": "arm", "draws": 512}, {"estimator": "zgr", "draws": None}])
+    >>> str(frame["draws"].dtype), frame["draws"].isna().tolist()
+    ('Int64', [False, True])
     """
     return pandas.DataFrame({name: _series([row.get(name) for row in rows]) for name in _order(rows)})
 
@@ -70,6 +74,12 @@ def write_table(frame: pandas.DataFrame, path: str | Path, provenance: dict[str,
     """Write ``path`` and its sidecar, each at once or not at all; return the sidecar's path.
 
     Floats are written by their shortest exact form, so that equal results give equal bytes.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     sidecar = write_table(table_frame([{"value": 0.1}]), f"{folder}/one.csv", provenance={"question": "Why?"})
+    ...     print(sidecar.name, read_provenance(sidecar)["rows"], read_table(f"{folder}/one.csv")["value"].tolist())
+    one.json 1 [0.1]
     """
     path = Path(path)
     data = frame.to_csv(index=False, lineterminator="\n").encode()
@@ -87,6 +97,12 @@ def read_table(path: str | Path) -> pandas.DataFrame:
 
     Raises:
         EstimlabError: a missing table or sidecar, or a table that is not the one the sidecar describes.
+
+    >>> from estimlab.results.places import known_table
+    >>> from estimlab.results.study import find_study
+    >>> table = read_table(known_table(find_study("quickstart"), smoke=False))
+    >>> sorted(set(table["method"]))
+    ['exact', 'monte_carlo']
     """
     path = Path(path)
     data, record = _read(path), read_provenance(path)
@@ -154,6 +170,11 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
 
     Raises:
         EstimlabError: a missing sidecar, or one that is not a table's.
+
+    >>> from estimlab.results.places import known_table
+    >>> from estimlab.results.study import find_study
+    >>> read_provenance(known_table(find_study("quickstart"), smoke=False))["study"]
+    'quickstart'
     """
     path = Path(path)
     sidecar = provenance_path(path)

@@ -29,6 +29,11 @@ class Configuration(Declared):
         recipe: network, objective, optimiser, schedule, data.
         estimator: of the gradient.
         seed: of initialisation, order, augmentation and noise.
+
+    >>> import estimlab as el
+    >>> from estimlab.training.recipes import find_recipe
+    >>> Configuration(find_recipe("digits")(epochs=2), el.ZGR(), seed=1).title
+    'digits-zgr-seed1'
     """
 
     recipe: Recipe
@@ -71,6 +76,10 @@ class Execution(Declared):
         ensemble: draws of the ensemble that is evaluated at the end.
         stop_after: stop after this epoch as if killed there, to be resumed; None: at the end.
         seconds: stop after the epoch in which this time is over, to be resumed; None: no limit.
+
+    >>> import estimlab as el
+    >>> Execution().on(torch.device("cpu"), el.ZGR())
+    {'compile': False, 'autocast': False, 'check_every': 1, 'recompute': False}
     """
 
     device: str = "auto"
@@ -101,6 +110,9 @@ def rebuild(text: str) -> Any:
 
     Raises:
         EstimlabError: anything else; nothing of the text is executed.
+
+    >>> rebuild("GumbelSoftmax(temperature=0.5)").temperature
+    0.5
     """
     try:
         return _value(ast.parse(text, mode="eval").body)

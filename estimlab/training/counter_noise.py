@@ -19,7 +19,6 @@ from torch import Tensor
 from estimlab.randomness.noise import Noise
 
 _BITS = 23  # of a uniform: (k + 1/2) / 2^23 is exact in float32 and strictly inside (0, 1)
-_FACTORS = (0xED5AD4BB, 0xAC4C1B51, 0x31848BAB)
 AUGMENTATION, EVALUATION = 1 << 20, 1 << 21
 """Sites that no network has: noise that moves images; steps from which draws of an evaluation are counted."""
 
@@ -29,28 +28,37 @@ def _signed(word: int) -> int:
     return word - (1 << 32) if word >= 1 << 31 else word
 
 
+_FACTORS = tuple(map(_signed, (0xED5AD4BB, 0xAC4C1B51, 0x31848BAB)))
+
+
 def _fold(x: Tensor, shift: int) -> Tensor:
     """``x ^ (x >> shift)`` with zeros shifted in, where int32 shifts in the sign."""
-    return x ^ ((x >> shift) & ((1 << (32 - shift)) - 1))
+    kept = (1 << (32 - shift)) - 1
+    return x ^ ((x >> shift) & kept)
 
 
 def mix(x: Int[Tensor, "*shape"], key: Int[Tensor, "*keys"] | int) -> Int[Tensor, "*shape"]:
     """``triple32`` of int32 words, the key added after its second multiplication; int32 products wrap."""
-    x = _fold(x, 17) * _signed(_FACTORS[0])
-    x = _fold(x, 11) * _signed(_FACTORS[1]) + key
-    return _fold(_fold(x, 15) * _signed(_FACTORS[2]), 14)
+    first, second, third = _FACTORS
+    x = _fold(x, 17) * first
+    x = _fold(x, 11) * second + key
+    x = _fold(x, 15) * third
+    return _fold(x, 14)
 
 
 def words(*key: int, count: int = 2) -> list[int]:
     """32-bit words (as int32 numbers) that depend on every part of a key of non-negative integers."""
-    return [_signed(int(word)) for word in np.random.SeedSequence(key).generate_state(count)]
+    state = np.random.SeedSequence(key).generate_state(count)
+    return [_signed(int(word)) for word in state]
 
 
 def row_keys(seed: int, step: int, positions: Int[Tensor, " batch"]) -> Int[Tensor, "batch 2"]:
     """Two keys per example from its position in the global batch: how the batch is divided changes nothing."""
     first, second, third, fourth = words(seed, step, count=4)
     x = positions.to(torch.int32)
-    return torch.stack((mix(x ^ first, second), mix(x ^ third, fourth)), 1)
+    one = mix(x ^ first, second)
+    other = mix(x ^ third, fourth)
+    return torch.stack((one, other), 1)
 
 
 def uniforms(
@@ -68,11 +76,18 @@ def uniforms(
     units = torch.arange(math.prod(shape), dtype=torch.int32, device=rows.device).reshape(1, *shape)
     keys = rows.reshape(len(rows), 2, *(1,) * len(shape))
     x = mix(units ^ (keys[:, 0] + first), keys[:, 1] + second)
-    return (((x >> (32 - _BITS)) & ((1 << _BITS) - 1)).to(dtype) + 0.5) * 2.0**-_BITS
+    highest = (x >> (32 - _BITS)) & ((1 << _BITS) - 1)
+    return (highest.to(dtype) + 0.5) * 2.0**-_BITS
 
 
 class CounterNoise(Noise):
-    """The face that estimators ask: the uniforms of one step for the examples with the given keys."""
+    """The face that estimators ask: the uniforms of one step for the examples with the given keys.
+
+    >>> keys, p = row_keys(seed=0, step=7, positions=torch.arange(4)), torch.full((4, 3), 0.5)
+    >>> all_rows, some = CounterNoise(keys).uniform(0, 0, p), CounterNoise(keys[2:]).uniform(0, 0, p[2:])
+    >>> torch.equal(all_rows[2:], some)
+    True
+    """
 
     def __init__(self, rows: Int[Tensor, "batch 2"]):
         super().__init__()

@@ -20,7 +20,11 @@ T = TypeVar("T", bound=nn.Module)
 
 @dataclass(frozen=True)
 class World:
-    """Which of how many processes this one is."""
+    """Which of how many processes this one is.
+
+    >>> World(rank=1, size=4).part(batch=100)
+    slice(25, 50, None)
+    """
 
     rank: int = 0
     size: int = 1

@@ -28,6 +28,10 @@ class Accuracy:
         correct: number of correct answers.
         examples: number of examples.
         loss: mean negative log of the (averaged) probability of the true class.
+
+    >>> found = Accuracy("mean", draws=1, correct=90, examples=100, loss=0.3)
+    >>> found.value, [round(end, 3) for end in found.interval]
+    (0.9, [0.826, 0.945])
     """
 
     mode: str
@@ -54,7 +58,11 @@ class Accuracy:
 
 
 def wilson(correct: int, examples: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """Wilson's score interval (1927) of a share; z: normal quantile, of 95 % by default."""
+    """Wilson's score interval (1927) of a share; z: normal quantile, of 95 % by default.
+
+    >>> [round(end, 3) for end in wilson(correct=0, examples=10)]
+    [0.0, 0.278]
+    """
     if examples < 1:
         raise EstimlabError("wilson(): an interval needs at least one example.")
     share, w = correct / examples, z * z / examples

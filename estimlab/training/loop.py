@@ -50,6 +50,13 @@ def train(
 
     Raises:
         EstimlabError: missing data, NaN in a layer, a folder of another run, a corrupt checkpoint.
+
+    >>> import estimlab as el
+    >>> from estimlab.training.recipes import find_recipe
+    >>> configuration = Configuration(find_recipe("digits")(epochs=1, examples=200, widths=(10,)), el.ZGR())
+    >>> one, same = (train(configuration, execution=Execution(device="cpu")).record for _ in range(2))
+    >>> one.metrics[-1]["test_loss"] == same.metrics[-1]["test_loss"]
+    True
     """
     execution = execution or Execution()
     if out is not None:

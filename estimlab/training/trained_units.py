@@ -33,6 +33,13 @@ class TrainedUnits(BinaryActivation):
 
     Errors:
         EstimlabError: ``forward`` before ``rows`` was set.
+
+    >>> import estimlab as el
+    >>> from estimlab.training.counter_noise import row_keys
+    >>> units = TrainedUnits(el.ZGR(), el.BinaryUnits(), site=0)
+    >>> units.rows = row_keys(seed=0, step=0, positions=torch.arange(2))
+    >>> torch.equal(units(torch.zeros(2, 3)), units(torch.zeros(2, 3)))
+    True
     """
 
     def __init__(self, estimator: Estimator, units: BinaryUnits, site: int, recompute: bool = False):

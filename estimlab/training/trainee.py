@@ -46,6 +46,14 @@ class Trainee(nn.Module):
 
     Errors:
         EstimlabError: an estimator that needs values on a network whose examples are coupled by batch norm.
+
+    >>> import estimlab as el
+    >>> from estimlab.training.counter_noise import row_keys
+    >>> inputs, targets = torch.zeros(4, 3), torch.zeros(4, dtype=torch.long)
+    >>> network = el.Chain([nn.Linear(3, 5)], head=nn.Linear(5, 2))
+    >>> trainee = Trainee(network, el.ZGR(), el.CrossEntropy(), inputs, targets)
+    >>> tuple(trainee(inputs, targets, row_keys(seed=0, step=0, positions=torch.arange(4))).shape)
+    (4,)
     """
 
     def __init__(

@@ -27,6 +27,8 @@ PAGES: dict[str, str] = {
     "SIGTERM with exit code 143": "an exit code",
     "a new version gets a new name": "the rule of the frozen suite",
     "arXiv 2006.06880": "a work that is cited",
+    "1 being the best, between the estimators before and after it": "how a place is counted",
+    "a panel per statistic with a mark per layer": "what a figure looks like that draws itself",
 }
 """Words of a sentence of README or docs, and the reason."""
 

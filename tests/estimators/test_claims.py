@@ -47,7 +47,8 @@ def test_claims_depend_on_fields():
     assert Blended().claims() != Blended(0.5).claims() == el.Claims()
     assert el.Average(Blended()).claims() == Blended().claims()
     verdicts = {
-        share: el.check_estimator(Blended(share), claims="exact within one layer, degree 2").rows[0].verdict for share in (0.5, 1.0)
+        share: el.check_estimator(Blended(share), claims="exact within one layer, degree 2").rows[0].verdict
+        for share in (0.5, 1.0)
     }
     assert verdicts == {0.5: "not claimed", 1.0: "holds"}
 

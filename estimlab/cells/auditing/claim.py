@@ -116,7 +116,11 @@ def _row(found: dict[str, Any], answer: str, **more: Any) -> dict[str, Any]:
 
 
 def verdict(effect: float, stderr: float) -> tuple[str, float]:
-    """Holds, refuted or undecided, and the z-score; exact where there is no standard error."""
+    """Holds, refuted or undecided, and the z-score; exact where there is no standard error.
+
+    >>> verdict(effect=0.0, stderr=0.0)[0], verdict(effect=0.3, stderr=0.01)[0], verdict(effect=0.0, stderr=0.1)[0]
+    ('holds', 'refuted', 'undecided')
+    """
     if stderr == 0:
         return ("holds" if abs(effect) <= EXACT_TOLERANCE else "refuted"), math.nan
     z = effect / stderr

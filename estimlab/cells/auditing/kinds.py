@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -38,6 +39,11 @@ class MeanGradient(Claim):
         adapter: ``sampled``, ``relaxed`` or ``spike`` where the code defines ``call``, ``loss`` where ``gradients``.
         interface: of ``call``.
         draws: where moments are not exact.
+
+    >>> code = "call = lambda p: torch.bernoulli(p.detach()) + p - p.detach()"
+    >>> claim = MeanGradient("torch", "bernoulli", code, "unbiased", "its page", degree=2, interface="probability")
+    >>> claim.run()[0]["verdict"], f"{claim.run()[0]['ratio']:.3f}"
+    ('refuted', '1.202')
     """
 
     degree: int = 1
@@ -80,10 +86,9 @@ class MeanGradient(Claim):
     def judge(self) -> dict[str, Any]:
         """Ratio of the mean to the truth."""
         measured = self.measurement()
-        (mean,), (variance,), (truth,) = (
-            list(next(iter(part.values())).flatten().tolist())
-            for part in (measured.mean, measured.variance, measured.reference)
-        )
+        mean = _only(measured.mean)
+        variance = _only(measured.variance)
+        truth = _only(measured.reference)
         sampled = math.isfinite(measured.draws)
         stderr = math.sqrt(variance / measured.draws) / abs(truth) if sampled else 0.0
         where = f"one unit, a = {self.at:g}, states 0 and 1, f(x) = (x + 1/3)^{self.degree}"
@@ -112,6 +117,12 @@ class MeanGradient(Claim):
         ]
 
 
+def _only(blocks: Mapping[str, Tensor]) -> float:
+    """The coordinate of one unit."""
+    (block,) = blocks.values()
+    return block.item()
+
+
 _LEAF = "    return torch.autograd.grad(f(x).sum(), a)[0]"
 _GRADIENTS = {
     "logit": ["def gradients(a, f):", "    x = call(a)", _LEAF],
@@ -128,6 +139,11 @@ class BackwardFormula(Claim):
     Attributes:
         formula: of a, plain torch.
         at: pre-activations.
+
+    >>> formula = "torch.sigmoid(U) * torch.sigmoid(-U)"
+    >>> claim = BackwardFormula("torch", "sigmoid", "call = torch.sigmoid", "slope", "its page", formula=formula)
+    >>> claim.run()[0]["verdict"]
+    'holds'
     """
 
     formula: str = ""
@@ -170,6 +186,11 @@ class Number(Claim):
         errors: expression of the standard error of ``measured``, zero where it is exact.
         conditions: what is measured.
         draws: behind it.
+
+    >>> half = "call(torch.zeros(()))"
+    >>> claim = Number("torch", "sigmoid", "call = torch.sigmoid", "F(0) = 1/2", "", measured=half, expected=0.5)
+    >>> claim.run()[0]["verdict"], claim.run()[0]["ratio"]
+    ('holds', 1.0)
     """
 
     measured: str = ""

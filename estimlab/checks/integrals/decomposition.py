@@ -93,16 +93,20 @@ class _Anchored:
 
     def cells(self) -> Tensor:
         """Digits of the anchor in every cell, (cells, columns): the middle node of each interval."""
-        starts = [
-            torch.arange(intervals if channel == 0 else 1) * nodes + nodes // 2
-            for (_, channel), intervals, nodes in self.columns
-        ]
+        starts = [self._anchors(column) for column in range(len(self.columns))]
         return torch.cartesian_prod(*starts).reshape(-1, len(starts))
+
+    def _anchors(self, column: int) -> Tensor:
+        """Middle nodes of a column: one per interval in channel 0, as its intervals are cells, else of the first alone."""
+        (_, channel), intervals, nodes = self.columns[column]
+        first = torch.arange(intervals if channel == 0 else 1) * nodes
+        return first + nodes // 2
 
     def rows(self, order: int) -> int:
         """Nodes that an integral visits."""
-        sizes = [math.prod(map(self.radix, chosen)) for chosen in self.subsets(order)]
-        return sum(sizes) * math.prod(intervals for (_, channel), intervals, _ in self.columns if channel == 0)
+        in_a_cell = sum(math.prod(map(self.radix, chosen)) for chosen in self.subsets(order))
+        cells = math.prod(intervals for (_, channel), intervals, _ in self.columns if channel == 0)
+        return in_a_cell * cells
 
     def subsets(self, order: int) -> Iterator[tuple[int, ...]]:
         """Of the free columns, up to a size."""
@@ -122,9 +126,10 @@ class _Anchored:
     def tables(self, digits: Tensor, fixed: Tensor) -> dict[Key, Tensor]:
         """Digits, and whether the uniform is at its anchor, (rows, 2, \\*shape) for each request."""
         both = torch.stack((digits, fixed.expand_as(digits).to(digits)), 1)
-        sizes = [math.prod(request.shape) for request in self.requests.values()]
-        parts = zip(self.requests.items(), both.split(sizes, 2), strict=True)
-        return {key: part.reshape(-1, 2, *request.shape) for (key, request), part in parts}
+        shapes = [request.shape for request in self.requests.values()]
+        parts = both.split(list(map(math.prod, shapes)), 2)
+        tables = [part.reshape(-1, 2, *shape) for part, shape in zip(parts, shapes, strict=True)]
+        return dict(zip(self.requests, tables, strict=True))
 
 
 class _AnchoredNoise(QuadratureNoise):
@@ -158,12 +163,14 @@ class _Draws:
 
 def _decomposes(draws: _Draws, order: int) -> bool:
     """Whether draws at random nodes are the sums of their functions of at most ``order`` uniforms."""
-    grid, generator = draws.grid, torch.Generator().manual_seed(0)
+    grid = draws.grid
+    generator = torch.Generator().manual_seed(0)
     cells = grid.cells()
     anchors = cells[torch.randint(len(cells), (POINTS,), generator=generator)]
     points = anchors.clone()
     for j in grid.free:
-        points[:, j] = grid.node(j, anchors[:, j], torch.randint(grid.radix(j), (POINTS,), generator=generator))
+        digit = torch.randint(grid.radix(j), (POINTS,), generator=generator)
+        points[:, j] = grid.node(j, anchors[:, j], digit)
     whole, _ = draws.at(points, ())
     subsets = list(grid.subsets(order))
     rows = []
@@ -172,22 +179,27 @@ def _decomposes(draws: _Draws, order: int) -> bool:
         moved[:, list(chosen)] = points[:, list(chosen)]
         rows.append(moved)
     parts, _ = draws.at(torch.cat(rows), ())
-    signs = torch.tensor([grid.coefficient(order, len(chosen)) for chosen in subsets], dtype=parts.dtype)
+    coefficients = [grid.coefficient(order, len(chosen)) for chosen in subsets]
+    signs = torch.tensor(coefficients, dtype=parts.dtype)
     summed = torch.tensordot(signs, parts.unflatten(0, (len(subsets), POINTS)), 1)
-    return float((whole - summed).abs().max()) <= AGREEMENT * max(1.0, float(parts.abs().max()))
+    largest = max(1.0, float(parts.abs().max()))
+    return float((whole - summed).abs().max()) <= AGREEMENT * largest
 
 
 def _integral(draws: _Draws, order: int) -> dict[str, Tensor]:
-    grid, parameters = draws.grid, dict(draws.problem.network.named_parameters())
-    total = torch.zeros(sum(p.numel() for p in parameters.values()), dtype=draws.problem.dtype)
+    grid = draws.grid
+    parameters = dict(draws.problem.network.named_parameters())
+    size = sum(p.numel() for p in parameters.values())
+    total = torch.zeros(size, dtype=draws.problem.dtype)
     step = max(1, CHUNK_ELEMENTS // elements_per_draw(draws.problem, grid.requests))
     for chosen in grid.subsets(order):
         factor = grid.coefficient(order, len(chosen))
         for digits in _rows(grid, chosen, step):
             values, weights = draws.at(digits, chosen)
             total += factor * (weights @ values).detach()
-    flat = total.split([p.numel() for p in parameters.values()])
-    return {name: part.reshape(p.shape) for part, (name, p) in zip(flat, parameters.items(), strict=True)}
+    parts = total.split([p.numel() for p in parameters.values()])
+    blocks = [part.reshape(p.shape) for part, p in zip(parts, parameters.values(), strict=True)]
+    return dict(zip(parameters, blocks, strict=True))
 
 
 def _rows(grid: _Anchored, chosen: tuple[int, ...], step: int) -> Iterator[Tensor]:

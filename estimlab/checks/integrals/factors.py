@@ -72,9 +72,9 @@ class Integrated(HardForward):
         """Integrals over one uniform at a time."""
         if not self.reads_uniform:
             return super().derivative_moments(a, law)
-        pairs = [self._given(torch.full_like(a, bit), a, law) for bit in (0.0, 1.0)]
-        mean, second = (torch.stack(part) for part in zip(*pairs, strict=True))
-        return mean, second
+        low_mean, low_square = self._given(torch.zeros_like(a), a, law)
+        high_mean, high_square = self._given(torch.ones_like(a), a, law)
+        return torch.stack((low_mean, high_mean)), torch.stack((low_square, high_square))
 
     def _given(self, bit: Tensor, a: Tensor, law: NoiseLaw) -> tuple[Tensor, Tensor]:
         moments = self._of_state_noise
@@ -82,7 +82,8 @@ class Integrated(HardForward):
             self._require_units_apart(bit, a, law)
             self._require_additive(bit, a, law)
             moments = self._of_channels
-        fine, coarse = (moments(bit, a, law, tanh_sinh(step)) for step in (1 / 32, 1 / 24))
+        fine = moments(bit, a, law, tanh_sinh(1 / 32))
+        coarse = moments(bit, a, law, tanh_sinh(1 / 24))
         if not all(_agree(one, other) for one, other in zip(fine, coarse, strict=True)):
             raise NotReached(f"{self.estimator!r}: two rules disagree on the moments of derivative().")
         return fine
@@ -94,7 +95,9 @@ class Integrated(HardForward):
         weights = torch.where((nodes < p) == (bit > 0.5), weights, 0)
         values = self._at(nodes, bit, a, law)
         mass = weights.sum(0)
-        return (weights * values).sum(0) / mass, (weights * values**2).sum(0) / mass
+        mean = (weights * values).sum(0) / mass
+        square = (weights * values**2).sum(0) / mass
+        return mean, square
 
     def _of_channels(self, bit: Tensor, a: Tensor, law: NoiseLaw, rule: Rule) -> tuple[Tensor, Tensor]:
         nodes, weights = _composite(self.kinks(a, law) or [law.cdf(a)], rule)
@@ -102,8 +105,10 @@ class Integrated(HardForward):
         variance = torch.zeros_like(mean)
         for channel in range(self.extra_channels):
             moved = self._at(self._anchored(a, channel, nodes), bit, a, law) - start
-            first, second = (weights * moved).sum(0), (weights * moved**2).sum(0)
-            mean, variance = mean + first, variance + second - first**2
+            first = (weights * moved).sum(0)
+            second = (weights * moved**2).sum(0)
+            mean = mean + first
+            variance = variance + second - first**2
         return mean, mean**2 + variance
 
     def _at(self, uniforms: Float[Tensor, "... points *shape"], bit: Tensor, a: Tensor, law: NoiseLaw) -> Tensor:
@@ -111,7 +116,8 @@ class Integrated(HardForward):
         return self.derivative(a.expand(shape), bit.expand(shape), uniforms, law)
 
     def _at_anchor(self, bit: Tensor, a: Tensor, law: NoiseLaw) -> Tensor:
-        return self.derivative(a, bit, torch.full((self.extra_channels, *a.shape), 0.5, dtype=a.dtype), law)
+        anchor = torch.full((self.extra_channels, *a.shape), 0.5, dtype=a.dtype)
+        return self.derivative(a, bit, anchor, law)
 
     def _anchored(self, a: Tensor, channel: int, values: Tensor) -> Float[Tensor, "channels points *shape"]:
         """The anchor at all channels but one."""
@@ -120,10 +126,12 @@ class Integrated(HardForward):
         return uniforms
 
     def _require_additive(self, bit: Tensor, a: Tensor, law: NoiseLaw) -> None:
-        uniforms, start = self._test_points(a), self._at_anchor(bit, a, law)
+        uniforms = self._test_points(a)
+        start = self._at_anchor(bit, a, law)
         summed = start.expand(uniforms.shape[1:])
         for channel, values in enumerate(uniforms):
-            summed = summed + self._at(self._anchored(a, channel, values), bit, a, law) - start
+            moved = self._at(self._anchored(a, channel, values), bit, a, law)
+            summed = summed + moved - start
         if not _agree(self._at(uniforms, bit, a, law), summed):
             raise NotReached(f"{self.estimator!r}: derivative() is no sum over its channels of noise.")
 
@@ -132,7 +140,8 @@ class Integrated(HardForward):
         size = (self.extra_channels, POINTS // 2, *a.shape)
         anywhere = torch.rand(size, generator=generator, dtype=a.dtype).clamp(1e-6, 1 - 1e-6)
         nodes = tanh_sinh().nodes.to(a)
-        return torch.cat((anywhere, nodes[torch.randint(len(nodes), size, generator=generator)]), 1)
+        at_nodes = nodes[torch.randint(len(nodes), size, generator=generator)]
+        return torch.cat((anywhere, at_nodes), 1)
 
     def _require_units_apart(self, bit: Tensor, a: Tensor, law: NoiseLaw) -> None:
         uniforms = self._test_points(a)[:, 0]
@@ -146,10 +155,12 @@ def _composite(cuts: list[Tensor], rule: Rule) -> tuple[Tensor, Tensor]:
     """Nodes and weights on (0, 1), cut in pieces."""
     edges = interval_edges(cuts[0], cuts)
     column = (-1, *[1] * (edges.ndim - 1))
-    points, weights = rule.nodes.to(edges).reshape(column), rule.weights.to(edges).reshape(column)
+    points = rule.nodes.to(edges).reshape(column)
+    weights = rule.weights.to(edges).reshape(column)
     spans = list(pairwise(edges))
     nodes = [node_between(low, high, points.expand(-1, *low.shape)) for low, high in spans]
-    return torch.cat(nodes), torch.cat([(high - low) * weights for low, high in spans])
+    shares = [(high - low) * weights for low, high in spans]
+    return torch.cat(nodes), torch.cat(shares)
 
 
 def _agree(one: Tensor, other: Tensor) -> bool:

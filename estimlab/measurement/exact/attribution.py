@@ -32,6 +32,13 @@ class BiasAttribution:
         contributions: per source layer k and block, the part of the block's bias that layer k causes.
         reference: the true gradient.
         layers: names of the blocks of each layer.
+
+    >>> import estimlab as el
+    >>> problem = el.problems.load("toy-late/v1")
+    >>> split, whole = el.attribute_bias(problem, "zgr"), el.exact_moments(problem, "zgr")
+    >>> (total,) = [row["value"] for row in split.rows() if (row["layer"], row["statistic"]) == ("1", "relative_bias")]
+    >>> f"{total / whole.relative_bias['1']:.6f}"
+    '1.000000'
     """
 
     estimator: Estimator
@@ -116,6 +123,11 @@ def attribute_bias(problem: Problem, estimator: Estimator | type[Estimator] | st
     Args:
         problem: on an ``el.Chain``; computed on a float64 copy.
         estimator: a hard-forward estimator, its class or its name.
+
+    >>> import estimlab as el
+    >>> found = el.attribute_bias(el.problems.load("toy-late/v1"), el.StraightThrough())
+    >>> found.summary().loc["1"].to_dict()
+    {'from 0': '0', 'from 1': '0.989', 'from 2': '0.146', 'from all': '0.987'}
     """
     problem = arguments.problem(problem, "attribute_bias")
     estimator = hard = require_hard_forward(estimator, "attribute_bias")

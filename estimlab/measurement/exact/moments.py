@@ -59,6 +59,11 @@ def exact_moments(
     Errors:
         EstimlabError: the estimator is not hard-forward; the network is not a chain or is too wide; the reference
             belongs to another problem, or to this one before it changed.
+
+    >>> import estimlab as el
+    >>> found = el.exact_moments(el.problems.load("quadratic/v1"), el.StraightThrough())
+    >>> f"{found.relative_bias['0']:.3f}", f"{found.relative_std['0']:.3f}"
+    ('0.417', '3.051')
     """
     problem = arguments.problem(problem, "exact_moments")
     estimator = hard = require_hard_forward(estimator, "exact_moments")

@@ -48,6 +48,13 @@ def measure(
     Errors:
         EstimlabError: too few draws; a surrogate of the wrong shape, or NaN, or that cannot be mapped over draws; a
             reference of another problem, or of this one before it changed.
+
+    >>> import estimlab as el
+    >>> problem = el.Problem(el.Chain([el.Logits([0.0, 1.0])]), el.Quadratic(linear=(1.0, 2.0)))
+    >>> found = el.measure(problem, el.ARM(), draws=512)
+    >>> low, high = found.squared_bias_interval()["0"]
+    >>> low <= 0 <= high
+    True
     """
     problem = arguments.problem(problem, "measure")
     return _measure("measure", problem, (arguments.estimator(estimator, "measure"),), reference, draws, seed)[0]
@@ -76,6 +83,12 @@ def measure_many(
 
     Errors:
         EstimlabError: as ``measure``; no estimator.
+
+    >>> import estimlab as el
+    >>> problem = el.Problem(el.Chain([el.Logits([0.0, 1.0])]), el.Quadratic(linear=(1.0, 2.0)))
+    >>> exact, noisy = el.measure_many(problem, [el.StraightThrough(), el.ARM()], draws=512)
+    >>> f"{exact.relative_std['0']:.3f}", noisy.relative_std["0"] > 0.5
+    ('1.310', True)
     """
     problem = arguments.problem(problem, "measure_many")
     return _measure("measure_many", problem, arguments.estimators(estimators, "measure_many"), reference, draws, seed)

@@ -35,6 +35,10 @@ class Split:
     Attributes:
         inputs: bytes, (examples, channels, height, width).
         targets: class numbers, or None where there are none.
+
+    >>> split = Split(torch.zeros(5, 1, 8, 8, dtype=torch.uint8), torch.arange(5))
+    >>> len(split.part(slice(2))), split.part(slice(2)).targets.tolist()
+    (2, [0, 1])
     """
 
     inputs: UInt8[Tensor, "examples channels height width"]
@@ -62,6 +66,10 @@ class Dataset:
         files: what was read, for provenance.
         top: the byte that stands for 1: 255 of grey values, 1 of bits, 16 of scikit-learn's digits.
         cite: whom to cite, and the terms.
+
+    >>> split = Split(torch.zeros(5, 1, 8, 8, dtype=torch.uint8), torch.arange(5))
+    >>> Dataset("mine", {"train": split}, files=(), top=255, cite="nobody").record()["examples"]
+    {'train': 5}
     """
 
     name: str

@@ -13,7 +13,12 @@ __all__ = ["Recipe", "find_recipe", "named_recipes"]
 
 
 def named_recipes() -> dict[str, type[Recipe]]:
-    """Every final recipe of this package, by name."""
+    """Every final recipe of this package, by name.
+
+    >>> from estimlab.training.recipes import named_recipes
+    >>> list(named_recipes())
+    ['cifar10_psa', 'cifar10_vgg', 'digits', 'fashion', 'mnist_vae']
+    """
     found: dict[str, type[Recipe]] = {}
     for module in pkgutil.iter_modules(__path__, __name__ + "."):
         for value in vars(importlib.import_module(module.name)).values():
@@ -27,6 +32,10 @@ def find_recipe(name: str) -> type[Recipe]:
 
     Raises:
         EstimlabError: an unknown name.
+
+    >>> from estimlab.training.recipes import find_recipe
+    >>> find_recipe("digits")(widths=(20,)).epochs
+    30
     """
     known = named_recipes()
     if name not in known:

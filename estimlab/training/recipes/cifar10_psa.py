@@ -35,6 +35,10 @@ class Cifar10Psa(Recipe):
     Attributes:
         layers: channels, kernel and stride of the convolutions.
         law: noise of the units; scale 1: ``F = sigma(a)``.
+
+    >>> small = Cifar10Psa(layers=((4, 3, 1), (8, 3, 2)))
+    >>> [site.shape for site in small.network(torch.Size([3, 8, 8])).sites(torch.zeros(2, 3, 8, 8))]
+    [(4, 8, 8), (8, 4, 4)]
     """
 
     name: ClassVar[str] = "cifar10_psa"

@@ -31,6 +31,10 @@ class Cifar10Vgg(Recipe):
         channels: of the convolutions, an even number of them.
         hidden: widths of the fully connected layers.
         law: noise of the units.
+
+    >>> small = Cifar10Vgg(channels=(4, 4, 8, 8), hidden=(16,))
+    >>> [site.shape for site in small.network(torch.Size([3, 8, 8])).sites(torch.zeros(2, 3, 8, 8))]
+    [(4, 8, 8), (4, 8, 8), (8, 4, 4), (8, 4, 4), (16,)]
     """
 
     name: ClassVar[str] = "cifar10_vgg"

@@ -11,7 +11,13 @@ from estimlab.training.recipes.linear import LinearRecipe
 @final
 @dataclass(frozen=True)
 class Fashion(LinearRecipe):
-    """Two layers of binary units on 28x28 images of ten kinds of clothes."""
+    """Two layers of binary units on 28x28 images of ten kinds of clothes.
+
+    >>> from estimlab.training.recipes import find_recipe
+    >>> fashion = find_recipe("fashion")()
+    >>> fashion.widths, fashion.epochs, fashion.source()
+    ((256, 256), 8, 'fashion_mnist')
+    """
 
     name: ClassVar[str] = "fashion"
     summary: ClassVar[str] = "Fashion-MNIST, 784-256-256-10, any estimator; minutes on a CPU"

@@ -13,7 +13,12 @@ from estimlab.model.units import BinaryUnits
 
 
 def scaled_linear(inputs: int, outputs: int, gain: float = 1.0) -> nn.Linear:
-    """Weights N(0, gain^2 / inputs), biases zero: pre-activations of -1/+1 states have standard deviation ``gain``."""
+    """Weights N(0, gain^2 / inputs), biases zero: pre-activations of -1/+1 states have standard deviation ``gain``.
+
+    >>> layer = scaled_linear(400, 100, gain=2.0)
+    >>> tuple(layer.weight.shape), 0.09 < float(layer.weight.detach().std()) < 0.11
+    ((100, 400), True)
+    """
     layer = nn.Linear(inputs, outputs)
     with torch.no_grad():
         layer.weight.normal_(0.0, gain / inputs**0.5)

@@ -20,6 +20,11 @@ class LinearRecipe(Recipe):
         widths: units per layer.
         law: noise of the units.
         gain: standard deviation of the first pre-activations.
+
+    >>> from estimlab.training.recipes import find_recipe
+    >>> network = find_recipe("digits")(widths=(20, 10)).network(torch.Size([1, 8, 8]))
+    >>> [site.size for site in network.sites(torch.zeros(1, 1, 8, 8))]
+    [20, 10]
     """
 
     widths: tuple[int, ...] = (100, 100)

@@ -29,6 +29,10 @@ class Autoencoder(StochasticNetwork):
     Args:
         sizes: pixels, hidden widths of the encoder (leaky rectifiers, 0.1), latents; the decoder mirrors it.
         units: of the latents.
+
+    >>> network = Autoencoder((784, 16, 8), BinaryUnits())
+    >>> network.sites(None)[0].size, list(network.layers())
+    (8, ['encoder', 'decoder'])
     """
 
     def __init__(self, sizes: tuple[int, ...], units: BinaryUnits):
@@ -82,6 +86,11 @@ class NegativeBound(Objective):
     Attributes:
         units: of the latents.
         latents: their number.
+
+    >>> bound_of = NegativeBound(BinaryUnits(), latents=3)
+    >>> certain = torch.tensor([[0.0, 0.0, 90.0, 90.0, 90.0, 1.0, 1.0, 1.0]])
+    >>> f"{bound_of(certain, torch.ones(1, 2)).item() / math.log(2):.3f}"
+    '5.000'
     """
 
     units: BinaryUnits
@@ -131,6 +140,10 @@ class MnistVae(Recipe):
         hidden: widths of the layers between pixels and latents.
         latents: number of binary latents.
         samples: draws of the tighter bound that is evaluated at the end.
+
+    >>> recipe = MnistVae(hidden=(16,), latents=8)
+    >>> recipe.source(), recipe.network(torch.Size([1, 28, 28])).sites(None)[0].size
+    ('binarized_mnist', 8)
     """
 
     name: ClassVar[str] = "mnist_vae"

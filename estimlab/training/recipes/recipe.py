@@ -39,6 +39,11 @@ class Recipe(Declared, abc.ABC):
         clip: largest norm of a gradient; None: not clipped.
         examples: only the first ones of the training set; None: all.
         validation: fraction of the training set, its last examples, that is kept apart and evaluated besides.
+
+    >>> from estimlab.training.recipes import find_recipe
+    >>> recipe = find_recipe("digits")(learning_rate=0.1, warmup=10)
+    >>> [f"{recipe.rate(step, steps=110):.3f}" for step in (0, 9, 60, 109)]
+    ['0.010', '0.100', '0.050', '0.000']
     """
 
     name: ClassVar[str]
