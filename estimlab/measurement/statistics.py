@@ -23,7 +23,7 @@ class AgainstTruth:
         draws: number of draws behind the mean; infinity where the moments are exact.
 
     >>> mean, truth, none = torch.tensor([1.0, 1.0]), torch.tensor([1.0, 0.0]), torch.zeros(2)
-    >>> found = Moments(mean, variance=none, reference=truth, reference_variance=none, draws=math.inf)
+    >>> found = AgainstTruth(mean, variance=none, reference=truth, reference_variance=none, draws=math.inf)
     >>> f"{squared_bias(found):.1f} {cosine(found):.3f}"
     '1.0 0.707'
     """

@@ -97,7 +97,7 @@ class _Anchored:
         return torch.cartesian_prod(*starts).reshape(-1, len(starts))
 
     def _anchors(self, column: int) -> Tensor:
-        """Middle nodes of a column: one per interval in channel 0, as its intervals are cells, else of the first alone."""
+        """Middle nodes of a column: of every interval in channel 0, whose intervals are cells, else of the first."""
         (_, channel), intervals, nodes = self.columns[column]
         first = torch.arange(intervals if channel == 0 else 1) * nodes
         return first + nodes // 2
