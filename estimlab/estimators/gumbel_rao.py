@@ -12,7 +12,7 @@ from torch import Tensor
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import HardForward
 from estimlab.estimators.claims import Claims
-from estimlab.estimators.relaxation import check_temperature
+from estimlab.estimators.temperature import check_temperature
 from estimlab.model.laws import NoiseLaw, PerUnit
 
 

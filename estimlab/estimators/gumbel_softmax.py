@@ -16,7 +16,7 @@ from torch import Tensor
 
 from estimlab.estimators.base import HardForward, RelaxedForward
 from estimlab.estimators.claims import Claims
-from estimlab.estimators.relaxation import check_temperature
+from estimlab.estimators.temperature import check_temperature
 from estimlab.model.laws import NoiseLaw, PerUnit
 from estimlab.model.units import BinaryUnits
 

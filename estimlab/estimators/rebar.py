@@ -16,8 +16,8 @@ from torch import Tensor
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Cost, Estimator
 from estimlab.estimators.claims import Claims
-from estimlab.estimators.relaxation import check_temperature
 from estimlab.estimators.rollout import Layer, rollout
+from estimlab.estimators.temperature import check_temperature
 from estimlab.model.laws import NoiseLaw, PerUnit
 from estimlab.model.problem import Problem
 from estimlab.randomness.noise import Noise

@@ -9,7 +9,7 @@ import torch
 
 from estimlab.estimators.base import HardForward, drawn_side
 from estimlab.estimators.claims import Claims
-from estimlab.estimators.relaxation import check_temperature
+from estimlab.estimators.temperature import check_temperature
 from estimlab.model.laws import NoiseLaw, PerUnit
 
 

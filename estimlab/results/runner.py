@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from estimlab.errors import EstimlabError
 from estimlab.files import require_writable
 from estimlab.results import worker
-from estimlab.results.claims import BEAT, Claims
 from estimlab.results.columns import require_defined
-from estimlab.results.former import former_key
+from estimlab.results.former_keys import former_key
 from estimlab.results.pool import local_pool, worker_count
 from estimlab.results.provenance import git_state
+from estimlab.results.reservations import BEAT, Reservations
 from estimlab.results.store import Store
 from estimlab.results.study import Cell, LoadedStudy
 from estimlab.results.study_progress import Progress
@@ -136,11 +136,11 @@ class _Work:
     def run(self, pool: AbstractContextManager[Executor], at_once: int) -> None:
         """Compute and keep every missing cell; raise at the end if some failed."""
         self.progress.start(self.loaded.name, self.total, self.finished)
-        claims = Claims(self.store)
+        reservations = Reservations(self.store)
         try:
             with pool as executor:
-                for cell, outcome in self._outcomes(executor, claims, at_once):
-                    self._keep(cell, outcome, claims)
+                for cell, outcome in self._outcomes(executor, reservations, at_once):
+                    self._keep(cell, outcome, reservations)
         except KeyboardInterrupt as interrupt:
             raise type(interrupt)(f"Interrupted. {self._so_far()}") from None
         except BrokenProcessPool as error:
@@ -150,25 +150,27 @@ class _Work:
             ) from error
         finally:
             self.progress.stop()
-            claims.close()
+            reservations.close()
         if self.failed:
             raise _failure(self.failed, self._so_far())
         if self.undefined is not None:
             raise EstimlabError(f"{self.undefined} {self._so_far()}")
 
-    def _outcomes(self, executor: Executor, claims: Claims, at_once: int) -> Iterator[tuple[Cell, worker.Outcome]]:
+    def _outcomes(
+        self, executor: Executor, reservations: Reservations, at_once: int
+    ) -> Iterator[tuple[Cell, worker.Outcome]]:
         """Outcomes as they come. No more cells are submitted than run, so that the titles shown are those that run."""
         running: dict[Future, Cell] = {}
         try:
             while self.waiting or running:
                 self._pass_over_finished()
-                for key in claims.take(self.waiting, at_once - len(running)) if self.waiting else ():
+                for key in reservations.take(self.waiting, at_once - len(running)) if self.waiting else ():
                     cell = self.waiting.pop(key)
                     self.progress.running([*(one.title for one in running.values()), cell.title])
                     running[executor.submit(worker.compute, str(self.loaded.path), self.pickled[key])] = cell
                 for future in self._done(running, at_once):
                     yield running.pop(future), _result(future)
-                claims.beat()
+                reservations.beat()
         finally:
             for future in running:
                 future.cancel()
@@ -190,10 +192,10 @@ class _Work:
             self.finished += 1
             self.progress.advance()
 
-    def _keep(self, cell: Cell, outcome: worker.Outcome, claims: Claims) -> None:
+    def _keep(self, cell: Cell, outcome: worker.Outcome, reservations: Reservations) -> None:
         if outcome.error:
             self.failed.append((cell, outcome))
-            claims.release(cell.key)
+            reservations.release(cell.key)
             return
         self.store.save(cell.key, repr(cell), outcome.rows, {**outcome.info, **self.state})
         self.finished += 1

@@ -21,7 +21,7 @@ SCHEMA = 2
 APPLICATION = 0x6573746C  # "estl": tells an estimlab store from any other SQLite file
 _CELLS = "CREATE TABLE cells (key TEXT PRIMARY KEY, cell TEXT, rows TEXT, info TEXT, sha256 TEXT) WITHOUT ROWID"
 _STUDY = "CREATE TABLE study (name TEXT)"
-_CLAIMS = (  # see claims.py
+_RESERVATIONS = (  # see reservations.py
     "CREATE TABLE IF NOT EXISTS runs (run TEXT PRIMARY KEY, machine TEXT, process INTEGER, started TEXT, beat INTEGER)",
     "CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, run TEXT)",
 )
@@ -99,7 +99,7 @@ class Store:
             return {key for (key,) in self._connection.execute("SELECT key FROM cells")}
 
     def save(self, key: str, cell: str, rows: list[dict[str, Any]], info: dict[str, Any]) -> None:
-        """Keep a finished cell and end its claim; when this returns, it survives a crash of the machine."""
+        """Keep a finished cell and end its reservation; when this returns, it survives a crash of the machine."""
         with self.transaction() as connection:
             connection.execute("DELETE FROM claims WHERE key = ?", (key,))
             _insert(connection, (key, cell, _dump(rows), json.dumps(info)))
@@ -147,7 +147,7 @@ class Store:
             schema = self._schema()
             if schema < SCHEMA:
                 _create(connection, former=schema == 1)
-            for statement in _CLAIMS:
+            for statement in _RESERVATIONS:
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION}")
             connection.execute(f"PRAGMA user_version = {SCHEMA}")

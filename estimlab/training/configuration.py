@@ -16,7 +16,7 @@ from estimlab.arguments import count
 from estimlab.declared import Declared
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import ActivationEstimator, Estimator
-from estimlab.results.former import former_key
+from estimlab.results.former_keys import former_key
 from estimlab.results.identity import content_key
 from estimlab.training.recipes.recipe import Recipe
 

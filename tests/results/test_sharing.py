@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from results_toys import finished, ran, seconds, wait_for
 
-from estimlab.results import claims as module
-from estimlab.results.claims import LEASE, Claims
+from estimlab.results import reservations as module
+from estimlab.results.reservations import LEASE, Reservations
 from estimlab.results.runner import run_study
 from estimlab.results.store import Store
 from estimlab.results.study import load_study
@@ -30,8 +30,8 @@ def store(tmp_path: Path):
         yield opened
 
 
-def test_a_cell_is_claimed_once(store: Store) -> None:
-    one, other = Claims(store), Claims(store)
+def test_a_cell_is_reserved_once(store: Store) -> None:
+    one, other = Reservations(store), Reservations(store)
     store.save("a", "", [], {})
     assert one.take(KEYS, 2) == ["b", "c"]
     assert other.take(KEYS, 2) == ["d"]
@@ -42,34 +42,34 @@ def test_a_cell_is_claimed_once(store: Store) -> None:
     assert one.take(KEYS, 9) == ["c", "d"]
 
 
-def test_saving_ends_a_claim(store: Store) -> None:
-    claims = Claims(store)
-    claims.take(KEYS, 4)
+def test_saving_ends_a_reservation(store: Store) -> None:
+    reservations = Reservations(store)
+    reservations.take(KEYS, 4)
     store.save("b", "", [], {})
     with store.transaction() as connection:
         assert {key for (key,) in connection.execute("SELECT key FROM claims")} == {"a", "c", "d"}
 
 
-def claimed_elsewhere(store: Store, process: int, started: str, machine: str | None = None) -> None:
+def reserved_elsewhere(store: Store, process: int, started: str, machine: str | None = None) -> None:
     with store.transaction() as connection:
         run = ("x", machine or module._machine(), process, started, 0)
         connection.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?)", run)
         connection.execute("INSERT INTO claims VALUES ('a', 'x')")
 
 
-def test_claims_of_a_living_process_bind_and_those_of_a_dead_one_do_not(store: Store) -> None:
+def test_reservations_of_a_living_process_bind_and_those_of_a_dead_one_do_not(store: Store) -> None:
     sleeper = subprocess.Popen(["sleep", "1e6"])
-    claimed_elsewhere(store, sleeper.pid, module._started(sleeper.pid) or "")
-    claims = Claims(store)
-    assert "a" not in claims.take(KEYS, 9)
+    reserved_elsewhere(store, sleeper.pid, module._started(sleeper.pid) or "")
+    reservations = Reservations(store)
+    assert "a" not in reservations.take(KEYS, 9)
     sleeper.kill()  # not waited for: a process whose parent has not asked is dead too
-    wait_for(lambda: claims.take(["a"], 1) == ["a"])
+    wait_for(lambda: reservations.take(["a"], 1) == ["a"])
     sleeper.wait()
 
 
 def test_another_process_with_the_number_of_a_dead_one_holds_nothing(store: Store) -> None:
-    claimed_elsewhere(store, os.getppid(), "1")
-    assert Claims(store).take(["a"], 1) == ["a"]
+    reserved_elsewhere(store, os.getppid(), "1")
+    assert Reservations(store).take(["a"], 1) == ["a"]
 
 
 def test_a_run_on_another_machine_is_alive_while_its_beat_advances(
@@ -77,26 +77,26 @@ def test_a_run_on_another_machine_is_alive_while_its_beat_advances(
 ) -> None:
     now = [1000.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    claimed_elsewhere(store, 1, "1", machine="elsewhere")
-    claims = Claims(store)
-    assert claims.take(["a"], 1) == []
+    reserved_elsewhere(store, 1, "1", machine="elsewhere")
+    reservations = Reservations(store)
+    assert reservations.take(["a"], 1) == []
     now[0] += 0.9 * LEASE
     with store.transaction() as connection:
         connection.execute("UPDATE runs SET beat = 1 WHERE run = 'x'")
-    assert claims.take(["a"], 1) == []
+    assert reservations.take(["a"], 1) == []
     now[0] += 0.9 * LEASE
-    assert claims.take(["a"], 1) == []
+    assert reservations.take(["a"], 1) == []
     now[0] += 0.2 * LEASE
-    assert claims.take(["a"], 1) == ["a"]
+    assert reservations.take(["a"], 1) == ["a"]
 
 
 def test_a_run_gives_signs_of_life(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    claims = Claims(store)
+    reservations = Reservations(store)
     for _ in range(25):
         now[0] += 1
-        claims.beat()
+        reservations.beat()
     with store.transaction() as connection:
         assert connection.execute("SELECT beat FROM runs").fetchall() == [(2,)]
 
@@ -104,13 +104,13 @@ def test_a_run_gives_signs_of_life(store: Store, monkeypatch: pytest.MonkeyPatch
 def test_a_run_of_this_process_that_could_not_give_back_holds_nothing(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claims = Claims(store)
-    claims.take(KEYS, 9)
+    reservations = Reservations(store)
+    reservations.take(KEYS, 9)
     monkeypatch.setattr(Store, "transaction", lambda self: pytest.fail("the disk is full"))
     with pytest.raises(BaseException, match="full"):
-        claims.close()
+        reservations.close()
     monkeypatch.undo()
-    assert Claims(store).take(KEYS, 9) == list(KEYS)
+    assert Reservations(store).take(KEYS, 9) == list(KEYS)
 
 
 def test_two_runs_share_the_cells(write_study: Write) -> None:

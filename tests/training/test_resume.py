@@ -13,7 +13,7 @@ import torch
 from training_toys import parameters, same, small, trained, without_times
 
 import estimlab as el
-from estimlab.results.former import former_key
+from estimlab.results.former_keys import former_key
 from estimlab.training.checkpoint import load_checkpoint, save_checkpoint
 from estimlab.training.configuration import Execution
 from estimlab.training.record import read_run

@@ -1,8 +1,8 @@
-"""Which run computes which cell: claims in the store, so that two runs of a study share its cells.
+"""Which run computes which cell: reservations in the store, so that two runs of a study share its cells.
 
-A claim binds as long as its run lives. On the same machine the system knows that; elsewhere a run is alive while its
-beat advances. A claim that is taken from a run that lives after all costs time and changes no result: both runs then
-compute the same cell and keep the same rows.
+A reservation binds as long as its run lives. On the same machine the system knows that; elsewhere a run is alive while
+its beat advances. One that is taken from a run that lives after all costs time and changes no result: both runs then
+compute the same cell and keep the same rows. The store's table of them is called ``claims``.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ LEASE = 6 * BEAT
 """Seconds without a sign of life after which a run on another machine counts as dead."""
 
 
-class Claims:
-    """The claims of one run; ``close`` gives back what it holds."""
+class Reservations:
+    """The reservations of one run; ``close`` gives back what it holds."""
 
     _open: ClassVar[set[str]] = set()  # of this process, which outlives its runs
 
@@ -41,10 +41,10 @@ class Claims:
             connection.execute("INSERT INTO runs VALUES (?, ?, ?, ?, 0)", values)
 
     def take(self, keys: Iterable[str], count: int) -> list[str]:
-        """Claim up to this many of the cells, in their order: those that are neither finished nor claimed."""
+        """Reserve up to this many of the cells, in their order: those that are neither finished nor reserved."""
         with self._store.transaction() as connection:
             taken = {key for (key,) in connection.execute("SELECT key FROM cells")}
-            taken |= self._claimed(connection)
+            taken |= self._reserved(connection)
             free = [key for key in keys if key not in taken][:count]
             connection.executemany("INSERT OR REPLACE INTO claims VALUES (?, ?)", [(key, self._run) for key in free])
         return free
@@ -67,7 +67,7 @@ class Claims:
         with contextlib.suppress(EstimlabError), self._store.transaction() as connection:
             _forget(connection, self._run)
 
-    def _claimed(self, connection: sqlite3.Connection) -> set[str]:
+    def _reserved(self, connection: sqlite3.Connection) -> set[str]:
         """Keys that living runs hold; dead ones are forgotten."""
         for run, machine, process, started, beat in connection.execute("SELECT * FROM runs").fetchall():
             if not self._lives(run, machine, process, started, beat):

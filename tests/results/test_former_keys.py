@@ -20,7 +20,7 @@ import estimlab as el
 from estimlab.cells import ExactMoments, FrozenProblem, MonteCarloMoments, TrainingRun
 from estimlab.errors import EstimlabError
 from estimlab.results import Cell, Study, content_key
-from estimlab.results.former import former_key
+from estimlab.results.former_keys import former_key
 from estimlab.results.runner import run_study
 from estimlab.results.store import APPLICATION, SCHEMA, Store
 from estimlab.results.study import load_study
