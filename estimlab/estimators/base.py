@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from estimlab.declared import Declared, snake_case
 from estimlab.errors import EstimlabError
 from estimlab.estimators.claims import Claims, refuse_attributes
+from estimlab.model.derivatives import replace_derivative
 from estimlab.model.laws import NoiseLaw, PerUnit
 from estimlab.model.problem import Problem
 from estimlab.model.units import BinaryUnits
@@ -208,30 +209,6 @@ class RelaxedForward(ActivationEstimator):
     def claims(self) -> Claims:
         """Nothing of the bias; states are not drawn."""
         return Claims(exact_degree=0, draws_states=False)
-
-
-class _ReplaceDerivative(torch.autograd.Function):
-    """``state`` forward, ``factor * gradient`` backward: ``state + factor * (a - a.detach())`` makes inf * 0 a NaN."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(a: Tensor, state: Tensor, factor: Tensor) -> Tensor:
-        return state.view_as(state)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(inputs[2])
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (factor,) = ctx.saved_tensors
-        return torch.where(gradient == 0, 0, gradient * factor), None, None
-
-
-def replace_derivative(a: Tensor, state: Tensor, factor: Tensor) -> Tensor:
-    """The given states, whose derivative by ``a`` is the given factor."""
-    return _ReplaceDerivative.apply(a, state, factor)
 
 
 def drawn_bit(uniform: PerUnit, probability: PerUnit) -> PerUnit:

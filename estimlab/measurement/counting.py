@@ -75,7 +75,7 @@ class _Passes:
 
     def _preactivation(self, network: StochasticNetwork, k: int, carry: Any) -> tuple[Tensor, Any]:
         a, carry = network.preactivation(k, carry)
-        return self._count(a), carry
+        return self._count(a) if network.begins_layer(k) else a, carry
 
     def _output(self, network: StochasticNetwork, carry: Any) -> Tensor:
         return _Rows.apply(self._count(network.output(carry)), self._objective)

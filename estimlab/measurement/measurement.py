@@ -94,7 +94,7 @@ class Measurement:
         method: Literal["exact", "quadrature"] = "exact",
     ) -> Measurement:
         """A measurement without sampling."""
-        cost = estimator.cost(len(problem.sites))
+        cost = estimator.cost(problem.depth)
         layers = problem.network.layers()
         return cls(estimator, method, mean, variance, truth.value, truth.stderr, layers, cost)
 

@@ -14,7 +14,7 @@ from estimlab.errors import EstimlabError
 from estimlab.model.laws import NoiseLaw
 from estimlab.model.network import StochasticNetwork
 from estimlab.model.objectives import Objective
-from estimlab.model.units import BinaryUnits
+from estimlab.model.units import BinaryUnits, Units
 
 OURS = {"CrossEntropyLoss": "el.CrossEntropy()", "NLLLoss": "el.CrossEntropy()", "MSELoss": "el.Quadratic()"}
 OURS |= dict.fromkeys(("BCEWithLogitsLoss", "SoftMarginLoss"), "el.LogisticLoss(), with targets -1 or +1,")
@@ -121,16 +121,17 @@ def _device(value: Any) -> torch.device:
     return device
 
 
-def units(value: Any, who: str, name: str) -> BinaryUnits:
-    """Binary units; of a law (an instance, a class or a name) with states -1 and +1."""
+def units(value: Any, who: str, name: str) -> Units:
+    """Units of any kind; of a law (an instance, a class or a name) binary ones with states -1 and +1."""
     is_law = isinstance(value, (NoiseLaw, str)) or (isinstance(value, type) and issubclass(value, NoiseLaw))
-    law = NoiseLaw.given(value, who, name) if is_law else None
-    found: BinaryUnits = BinaryUnits.given(value, who, name) if law is None else BinaryUnits(law)
+    if is_law:
+        return BinaryUnits(NoiseLaw.given(value, who, name))
+    found: Units = value if isinstance(value, Units) else BinaryUnits.given(value, who, name)
     return found
 
 
-def units_of_layers(value: Any, depth: int) -> tuple[BinaryUnits, ...]:
-    """Units of each layer: one for all, or one each."""
+def units_of_layers(value: Any, depth: int) -> tuple[Units, ...]:
+    """Units of each layer: one kind for all, or one each."""
     if value is None:
         return (BinaryUnits(),) * depth
     if isinstance(value, (list, tuple)):

@@ -1,8 +1,9 @@
-"""The chain: deterministic stages with a layer of binary units after each, and a head."""
+"""The chain: deterministic stages with a layer of units after each, and a head."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -11,8 +12,8 @@ from torch import Tensor, nn
 from estimlab.declared import Checked
 from estimlab.model import arguments
 from estimlab.model.laws import NoiseLaw
-from estimlab.model.network import Site, StochasticNetwork
-from estimlab.model.units import BinaryUnits
+from estimlab.model.network import StochasticNetwork
+from estimlab.model.units import LayerOfUnits, Site, Units
 
 
 class Logits(Checked, nn.Module):
@@ -41,14 +42,14 @@ class Logits(Checked, nn.Module):
 
 
 class Chain(StochasticNetwork):
-    """Layers of binary units in a row: ``x_k = units(stage_k(x_{k-1}))``, output ``head(x_L)``.
+    """Layers of units in a row: ``x_k = units_k(stage_k(x_{k-1}))``, output ``head(x_L)``.
 
     Args:
         stages: one deterministic module per stochastic layer (Linear, a Sequential of Conv2d and a norm in eval mode,
-            ``Logits``, ...), mapping a batch of states to a batch of pre-activations.
+            ``Logits``, ...), mapping a batch of what the layer below shows to the drive of its units.
         head: module that maps the last states to the output; the identity by default.
-        units: law and coding, one for all layers or one per stage; ``BinaryUnits()`` by default. A law stands for units
-            of this law with states -1 and +1.
+        units: one kind for all layers or one per stage; ``BinaryUnits()`` by default. A law stands for binary units of
+            this law with states -1 and +1.
 
     >>> import estimlab as el
     >>> network = el.Chain([nn.Linear(3, 2), nn.Linear(2, 2)], head=nn.Linear(2, 1))
@@ -60,35 +61,50 @@ class Chain(StochasticNetwork):
         self,
         stages: Sequence[nn.Module],
         head: nn.Module | None = None,
-        units: BinaryUnits | NoiseLaw | str | Sequence[BinaryUnits | NoiseLaw] | None = None,
+        units: Units | NoiseLaw | str | Sequence[Units | NoiseLaw] | None = None,
     ):
         super().__init__()
         self.stages = nn.ModuleList(arguments.modules(stages, "Chain", "stages"))
         self.head = nn.Identity() if head is None else arguments.module(head, "Chain", "head")
         self.units = arguments.units_of_layers(units, len(self.stages))
+        self._steps = [(k, t) for k, kind in enumerate(self.units) for t in range(kind.length)]
+
+    def layered(self, inputs: Tensor | None) -> tuple[LayerOfUnits, ...]:
+        """The layers; shapes are read off a pass of the first two examples, every unit low."""
+        layers: list[LayerOfUnits] = []
+        below = None if inputs is None else inputs[:2]  # of one, functional batch norm fails without a name
+        with torch.no_grad():
+            for stage, units in zip(self.stages, self.units, strict=True):
+                drive = stage(below)
+                layers.append(LayerOfUnits(units, tuple(drive.shape[1:])))
+                below = _lowest(units, drive)
+        return tuple(layers)
 
     def sites(self, inputs: Tensor | None) -> tuple[Site, ...]:
-        """One site per stage; shapes are read off a pass of the first two examples, every unit low."""
-        sites: list[Site] = []
-        carry = None if inputs is None else inputs[:2]  # of one, functional batch norm fails without a name
-        with torch.no_grad():
-            for k, units in enumerate(self.units):
-                a, _ = self.preactivation(k, carry)
-                sites.append(Site(tuple(a.shape[1:]), units))
-                carry = torch.full_like(a, units.low)
-        return tuple(sites)
+        """The steps of all layers, one after the other."""
+        return tuple(site for layer in self.layered(inputs) for site in layer.sites)
 
     def initial(self, inputs: Tensor | None) -> Tensor | None:
-        """The carry is the state alone, at first the input."""
+        """Between layers the carry is what the layer below shows, at first the input; within one, the units' memory."""
         return inputs
 
-    def preactivation(self, k: int, carry: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """``stage_k(state)``, of shape (batch, \\*site.shape)."""
-        return self.stages[k](carry), carry
+    def preactivation(self, k: int, carry: Any) -> tuple[Tensor, Any]:
+        """Those of the units' next step, of shape (batch, \\*site.shape); a layer begins with ``stage(state)``."""
+        layer, t = self._steps[k]
+        units = self.units[layer]
+        memory = carry if t else units.begin(self.stages[layer](carry))
+        return units.preactivation(t, memory), memory
 
-    def advance(self, k: int, carry: Tensor | None, state: Tensor) -> Tensor:
-        """The new state replaces the old one."""
-        return state
+    def advance(self, k: int, carry: Any, state: Tensor) -> Any:
+        """The units' memory, or, after the last step of a layer, what it shows."""
+        layer, t = self._steps[k]
+        units = self.units[layer]
+        memory = units.advance(t, carry, state)
+        return units.value(memory) if t + 1 == units.length else memory
+
+    def begins_layer(self, k: int) -> bool:
+        """Whether it is the first step of its units."""
+        return self._steps[k][1] == 0
 
     def output(self, carry: Tensor) -> Tensor:
         """``head(last state)``."""
@@ -101,3 +117,13 @@ class Chain(StochasticNetwork):
             part, _, rest = name.partition(".")
             groups.setdefault("head" if part == "head" else rest.split(".")[0], []).append(name)
         return {layer: tuple(blocks) for layer, blocks in groups.items()}
+
+
+def _lowest(units: Units, drive: Tensor) -> Tensor:
+    """What the layer above reads where every bit is low."""
+    memory = units.begin(drive)
+    for t in range(units.length):
+        a = units.preactivation(t, memory)
+        low = units.site(t, tuple(drive.shape[1:])).units.low
+        memory = units.advance(t, memory, torch.full_like(a, low))
+    return units.value(memory)

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from estimlab.model.units import BinaryUnits
+
 if TYPE_CHECKING:
     from estimlab.model.problem import Problem
 
@@ -196,6 +198,8 @@ def _filled(cell: types.CellType) -> bool:
 
 def _structure(problem: Problem) -> str:
     text = f"{problem.network!r} {[(site.shape, site.units, site.shared) for site in problem.sites]!r}"
+    others = [layer for layer in problem.layered or () if not isinstance(layer.units, BinaryUnits)]
+    text += f" {others!r}" if others else ""  # of binary units the sites say it all
     return re.sub(r" at 0x[0-9a-f]+", "", text)
 
 

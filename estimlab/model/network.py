@@ -3,38 +3,12 @@
 from __future__ import annotations
 
 import abc
-import math
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
 from estimlab.declared import Checked
-from estimlab.model.units import BinaryUnits
-
-
-@dataclass(frozen=True)
-class Site:
-    """One group of units that are independent given the carry.
-
-    Attributes:
-        shape: shape of the site's pre-activations for one example, without the batch dimension.
-        units: law and coding of the states.
-        shared: True where one state serves all examples (a weight); such a site has no batch dimension.
-
-    >>> import estimlab as el
-    >>> el.Site((8, 4, 4), el.BinaryUnits()).size
-    128
-    """
-
-    shape: tuple[int, ...]
-    units: BinaryUnits
-    shared: bool = False
-
-    @property
-    def size(self) -> int:
-        """Number of units."""
-        return math.prod(self.shape)
+from estimlab.model.units import LayerOfUnits, Site
 
 
 class StochasticNetwork(Checked, nn.Module, abc.ABC):
@@ -72,6 +46,14 @@ class StochasticNetwork(Checked, nn.Module, abc.ABC):
     @abc.abstractmethod
     def output(self, carry: Any) -> Tensor:
         """The output, of shape (batch, ...), after the last site."""
+
+    def layered(self, inputs: Tensor | None) -> tuple[LayerOfUnits, ...] | None:
+        """Its layers, where it is a chain of them: what exact engines walk. None elsewhere."""
+        return None
+
+    def begins_layer(self, k: int) -> bool:
+        """Whether the pre-activations of site k are a pass through a stage; true of every site by default."""
+        return True
 
     def layers(self) -> dict[str, tuple[str, ...]]:
         """Names of the blocks that make up each layer, in order; by default the parameters of each child module."""

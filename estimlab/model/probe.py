@@ -26,7 +26,8 @@ from torch.utils._pytree import tree_leaves
 
 from estimlab.errors import EstimlabError, ImpureError, Impurity
 from estimlab.model.chain import Chain
-from estimlab.model.network import Site, StochasticNetwork
+from estimlab.model.network import StochasticNetwork
+from estimlab.model.units import BinaryUnits, LayerOfUnits, Site
 from estimlab.model.watch import Watch, numpy_state
 
 ROWS = 3
@@ -71,6 +72,7 @@ def private(network: StochasticNetwork) -> StochasticNetwork:
 def probe(
     network: StochasticNetwork,
     tried: StochasticNetwork,
+    layered: tuple[LayerOfUnits, ...] | None,
     sites: tuple[Site, ...],
     objective: Objective,
     inputs: Tensor | None,
@@ -82,13 +84,13 @@ def probe(
     """
     if tried is not network:
         try:
-            return _Probe(tried.double(), sites, objective).run(_double(inputs), _double(targets))
+            return _Probe(tried.double(), layered, sites, objective).run(_double(inputs), _double(targets))
         except ImpureError:
             raise
         except Exception:  # a part that holds to its own precision
             tried = private(network)
     try:
-        _Probe(tried, sites, objective).run(inputs, targets)
+        _Probe(tried, layered, sites, objective).run(inputs, targets)
     except EstimlabError:
         raise
     except Exception as error:
@@ -100,8 +102,14 @@ def probe(
 
 
 class _Probe:
-    def __init__(self, network: StochasticNetwork, sites: tuple[Site, ...], objective: Objective):
-        self.network, self.sites, self.objective = network, sites, objective
+    def __init__(
+        self,
+        network: StochasticNetwork,
+        layered: tuple[LayerOfUnits, ...] | None,
+        sites: tuple[Site, ...],
+        objective: Objective,
+    ):
+        self.network, self.layered, self.sites, self.objective = network, layered, sites, objective
         self.like = next(network.parameters()).detach()
 
     def run(self, inputs: Tensor | None, targets: Tensor | None) -> None:
@@ -111,7 +119,7 @@ class _Probe:
             inputs = torch.cat((inputs, 0.75 * inputs))  # a second example, towards zero: as likely a valid one
         watch, state = Watch(), numpy_state()
         with torch.no_grad(), watch.names_of(self.network):
-            parts = self._chain(inputs) if isinstance(self.network, Chain) else self._scan(inputs, watch)
+            parts = self._scan(inputs, watch) if self.layered is None else self._chain(inputs, self.layered, watch)
             for part in parts:
                 output = self._check(part, watch)
             if targets is not None:
@@ -120,20 +128,25 @@ class _Probe:
         if numpy_state() != state:
             raise _impure(Impurity.DRAWS, "A stage, the head or the objective", "from numpy's global generator")
 
-    def _chain(self, inputs: Tensor | None) -> Iterator[Part]:
-        """Stage by stage, then the head."""
+    def _chain(self, inputs: Tensor | None, layered: tuple[LayerOfUnits, ...], watch: Watch) -> Iterator[Part]:
+        """Stage by stage, with the units of each layer, then the head."""
         chain, rows = self.network, inputs
         assert isinstance(chain, Chain)
-        for k, (stage, site) in enumerate(zip(chain.stages, self.sites, strict=True)):
+        for k, (stage, layer) in enumerate(zip(chain.stages, layered, strict=True)):
             yield Part(partial(_named, f"The stage 'stages.{k}'", stage), (rows,))
-            rows = _corners(site, ROWS, self.like)
+            if not isinstance(layer.units, BinaryUnits):  # whose scan is ours
+                drive = stage(rows)
+                states = [_bits(site, len(drive), self.like) for site in layer.sites]
+                yield Part(partial(_scanned, layer, watch), (drive, *states))
+                _check_units_apart(layer, watch, drive, states)
+            rows = _corners(layer, ROWS, self.like)
         yield Part(partial(_named, "The head", chain.head), (rows,))
 
     def _scan(self, inputs: Tensor | None, watch: Watch) -> Iterator[Part]:
         """One pass at given states, every carry watched."""
         count = 1 if inputs is None else len(inputs)
-        shared = {k: _corners(site, 1, self.like)[0] for k, site in enumerate(self.sites) if site.shared}
-        free = [_corners(site, count, self.like) for site in self.sites if not site.shared]
+        shared = {k: _bits(site, 1, self.like)[0] for k, site in enumerate(self.sites) if site.shared}
+        free = [_bits(site, count, self.like) for site in self.sites if not site.shared]
         network = self.network
 
         def scan(inputs: Tensor | None, *states: Tensor) -> Results:
@@ -233,11 +246,52 @@ def _few(data: Tensor | None) -> Any:
     return sorted({round(float(x)) for x in torch.linspace(0, count - 1, ROWS)})
 
 
-def _corners(site: Site, rows: int, like: Tensor) -> Tensor:
+def _corners(layer: LayerOfUnits, rows: int, like: Tensor) -> Tensor:
+    """What a layer shows in some states: all in the first, all in the last, then mixed ones, always the same."""
+    last = layer.unit_states - 1
+    digits = torch.randint(0, last + 1, (rows, layer.count), generator=torch.Generator().manual_seed(0))
+    digits[:1], digits[1:2] = 0, last
+    return layer.show(digits.to(like.device), like)
+
+
+def _bits(site: Site, rows: int, like: Tensor) -> Tensor:
     """States of a site: all low, all high, then mixed ones, always the same."""
     bits = torch.randint(0, 2, (rows, *site.shape), generator=torch.Generator().manual_seed(0))
     bits[:1], bits[1:2] = 0, 1
     return site.units.state(bits.to(like))
+
+
+def _scanned(layer: LayerOfUnits, watch: Watch, drive: Tensor, *states: Tensor) -> Results:
+    """Pre-activations of all steps at the given states, and the value."""
+    units, results = layer.units, Results()
+    memory = units.begin(drive)
+    for t, state in enumerate(states):
+        results[f"{units!r}.preactivation({t}, memory)"] = units.preactivation(t, memory)
+        memory = _kept(watch, f"units.advance({t}, memory, state)", partial(units.advance, t), memory, state)
+    results[f"{units!r}.value(memory)"] = units.value(memory)
+    return results
+
+
+def _check_units_apart(layer: LayerOfUnits, watch: Watch, drive: Tensor, states: list[Tensor]) -> None:
+    """Raise unless each unit alone does what it does beside the others."""
+    together = list(_scanned(layer, watch, drive, *states).values())
+    for i in range(layer.count):
+        one = LayerOfUnits(layer.units, (1, *layer.shape[1:]))
+        own = [_of_unit(state, i, layer.count) for state in states]
+        alone = _scanned(one, watch, drive[:, i : i + 1], *own)
+        for (what, result), beside in zip(alone.items(), together, strict=True):
+            if not _same(_of_unit(beside, i, layer.count).reshape(result.shape), result):
+                raise EstimlabError(
+                    f"Problem: the units {layer.units!r} depend on each other: {what} of unit {i} alone is another "
+                    "than among the others. Given the drive, each unit is a function of its own row of it: what units "
+                    "share belongs into the stage, and units that see each other are one unit of more bits."
+                )
+
+
+def _of_unit(numbers: Tensor, i: int, count: int) -> Tensor:
+    """Those of one unit, (rows, 1, ...), of what a layer has of all its units, one after the other."""
+    each = numbers.reshape(len(numbers), count, -1)[:, i : i + 1]
+    return each[..., 0] if numbers.ndim == 2 and each.shape[-1] == 1 else each
 
 
 def _same(one: Tensor, other: Tensor) -> bool:

@@ -18,9 +18,11 @@ from estimlab.arguments import count
 from estimlab.declared import Declared
 from estimlab.errors import EstimlabError, ImpureError, Impurity
 from estimlab.model import arguments
-from estimlab.model.network import Site, StochasticNetwork
+from estimlab.model.chain import Chain
+from estimlab.model.network import StochasticNetwork
 from estimlab.model.objectives import check_objective
 from estimlab.model.probe import private, probe
+from estimlab.model.units import LayerOfUnits, Site
 from estimlab.model.watch import undisturbed
 
 _Embeddings = (nn.Embedding, nn.EmbeddingBag)  # read integers
@@ -58,6 +60,7 @@ class Problem(Declared):
     targets: Tensor | None = None
     expected: Float[Tensor, " batch"] | None = None
     sites: tuple[Site, ...] = field(init=False, repr=False)
+    layered: tuple[LayerOfUnits, ...] | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.check_finite()
@@ -65,13 +68,16 @@ class Problem(Declared):
         self._check_data()
         with undisturbed(self.network):
             tried = private(self.network)
-            object.__setattr__(self, "sites", self._find_sites(tried))
-            probe(self.network, tried, self.sites, self.objective, self.inputs, self.targets)
+            layered, sites = self._find_sites(tried)
+            object.__setattr__(self, "layered", layered)
+            object.__setattr__(self, "sites", sites)
+            probe(self.network, tried, layered, sites, self.objective, self.inputs, self.targets)
 
     def __repr__(self) -> str:
         """Units, laws, objective and number of examples; the network, inputs and targets are long."""
-        widths = "-".join(str(site.size) for site in self.sites)
-        units = " and ".join(dict.fromkeys(repr(site.units) for site in self.sites))
+        layers: tuple[Site, ...] | tuple[LayerOfUnits, ...] = self.sites if self.layered is None else self.layered
+        widths = "-".join(str(layer.size if isinstance(layer, Site) else layer.count) for layer in layers)
+        units = " and ".join(dict.fromkeys(repr(layer.units) for layer in layers))
         objective = getattr(self.objective, "__name__", type(self.objective).__name__)
         examples = f"{self.batch} example{'s' if self.batch > 1 else ''}"
         return f"<Problem: {objective} of {widths} {units}, {examples}, {str(self.dtype).removeprefix('torch.')}>"
@@ -207,7 +213,7 @@ class Problem(Declared):
     def _with(self, **data: Any) -> Problem:
         """The same network and sites on data made of the present data: nothing to check again."""
         derived = object.__new__(Problem)
-        values = {"network": self.network, "objective": self.objective, "sites": self.sites, **data}
+        values = {name: getattr(self, name) for name in ("network", "objective", "sites", "layered")} | data
         for name, value in values.items():
             object.__setattr__(derived, name, value)
         return derived
@@ -264,13 +270,32 @@ class Problem(Declared):
         if self.targets is not None and len(self.targets) != len(self.inputs):
             raise EstimlabError(f"Problem: {len(self.inputs)} inputs and {len(self.targets)} targets; give one each.")
 
-    def _find_sites(self, network: StochasticNetwork) -> tuple[Site, ...]:
-        """The sites, after one pass with every unit low has shown that all shapes fit together."""
+    @property
+    def depth(self) -> int:
+        """Number of layers: of sites, where the network is no chain of layers."""
+        return len(self.sites if self.layered is None else self.layered)
+
+    def chain_of_layers(self, who: str) -> tuple[Chain, tuple[LayerOfUnits, ...]]:
+        """The network and its layers, for ``who`` walks them.
+
+        Errors:
+            EstimlabError: the network is no chain of layers.
+        """
+        if self.layered is None or not isinstance(self.network, Chain):
+            raise EstimlabError(
+                f"{who} works on an el.Chain, this network is a {type(self.network).__name__}. For other networks of "
+                "few units use el.PathEnumeration()."
+            )
+        return self.network, self.layered
+
+    def _find_sites(self, network: StochasticNetwork) -> tuple[tuple[LayerOfUnits, ...] | None, tuple[Site, ...]]:
+        """Layers and sites, after one pass with every unit low has shown that all shapes fit together."""
         inputs, targets = _cloned(self.inputs), _cloned(self.targets)
         given = "no inputs" if self.inputs is None else f"inputs of shape {tuple(self.inputs.shape)}"
         try:
             with torch.no_grad():
-                sites = network.sites(inputs)
+                layered = network.layered(inputs)
+                sites = network.sites(inputs) if layered is None else tuple(s for one in layered for s in one.sites)
                 carry = network.initial(inputs)
                 for k, site in enumerate(sites):
                     a, carry = network.preactivation(k, carry)
@@ -282,7 +307,7 @@ class Problem(Declared):
             ) from error
         with torch.no_grad():
             check_objective(self.objective, output, targets)
-        return sites
+        return layered, sites
 
 
 def _cloned(data: Tensor | None) -> Tensor | None:

@@ -21,18 +21,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from estimlab.model.laws import NoiseLaw
-from estimlab.model.units import BinaryUnits
-
-
-def state_table(units: BinaryUnits, shape: tuple[int, ...], like: Tensor, start: int, stop: int) -> Tensor:
-    """States number ``start .. stop - 1`` of a layer, of shape (rows, \\*shape); unit 0 is the most significant bit."""
-    size = torch.Size(shape).numel()
-    index = torch.arange(start, stop, device=like.device)
-    shifts = torch.arange(size - 1, -1, -1, device=like.device)
-    bits = (index[:, None] >> shifts) & 1
-    return units.state(bits.to(like.dtype)).reshape(-1, *shape)
-
 
 def row_blocks(rows: int, block: int) -> Iterator[slice]:
     """Consecutive slices of at most ``block`` rows."""
@@ -136,15 +124,15 @@ class LayerTables:
 
     @classmethod
     def build(
-        cls, law: NoiseLaw, a: Float[Tensor, "rows units"], workspace: Workspace | None = None, keep: bool = False
+        cls, probabilities: Float[Tensor, "n S rows"], workspace: Workspace | None = None, keep: bool = False
     ) -> LayerTables:
-        """Binary units, from the pre-activations of a block of rows; ``keep`` gives the tables memory of their own."""
-        signed = torch.stack((a.T.neg(), a.T), 1)
-        return cls._of(law.cdf(signed).flatten(0, 1), [2] * a.shape[1], workspace, keep)
+        """Units of S states each, from their probabilities; ``keep`` gives the tables memory of their own."""
+        count, states, _ = probabilities.shape
+        return cls._of(probabilities.flatten(0, 1), [states] * count, workspace, keep)
 
     @classmethod
     def categorical(cls, units: Sequence[Float[Tensor, "_ rows"]], workspace: Workspace | None = None) -> LayerTables:
-        """Units of any number of states (a spiking unit over T steps has 2^T), from their probabilities."""
+        """Units of different numbers of states, from their probabilities."""
         return cls._of(torch.cat(tuple(units)), [len(unit) for unit in units], workspace, keep=False)
 
     @classmethod
@@ -160,22 +148,10 @@ class LayerTables:
         first, second = HalfTable.build(units[:half], ones, out[0]), HalfTable.build(units[half:], ones, out[1])
         return cls(probabilities, first, second, workspace)
 
-    def value_and_difference(
-        self, values: Float[Tensor, "targets states"]
-    ) -> tuple[Float[Tensor, "targets rows"], Float[Tensor, "targets units rows"]]:
-        """``sum_y P(y) values(y)`` and, per binary unit, ``E[values | unit high] - E[values | unit low]``."""
-        value, conditional = self._value_and_conditionals(values)
-        return value, conditional[:, 1::2] - conditional[:, ::2]
-
     def value_and_conditionals(
         self, values: Float[Tensor, "targets states"]
-    ) -> tuple[Float[Tensor, "targets rows"], list[Float[Tensor, "targets _ rows"]]]:
-        """``sum_y P(y) values(y)`` and, per unit, ``E[values | unit in state s]``; two products."""
-        value, conditional = self._value_and_conditionals(values)
-        sizes = [len(unit) for unit in (*self.first.units, *self.second.units)]
-        return value, list(conditional.split(sizes, 1))
-
-    def _value_and_conditionals(self, values: Tensor) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Float[Tensor, "targets rows"], Float[Tensor, "targets unit_states rows"]]:
+        """``sum_y P(y) values(y)`` and, per unit and state, ``E[values | unit in state s]``; two products."""
         u, v = self.first.table, self.second.table
         matrix = values.reshape(-1, len(u), len(v))
         inner = self._product("inner", matrix.flatten(0, 1), v).unflatten(0, (-1, len(u)))

@@ -9,10 +9,9 @@ import torch
 
 from estimlab.declared import checked
 from estimlab.errors import EstimlabError
-from estimlab.model.chain import Chain
 from estimlab.model.fingerprint import Fingerprint
 from estimlab.model.problem import Problem
-from estimlab.references.plan import Plan, plan_enumeration
+from estimlab.references.plan import Plan, half_states, plan_enumeration
 from estimlab.references.reference import Gradient, Reference, exact_gradient
 from estimlab.references.sweep import Sweep
 
@@ -74,10 +73,13 @@ class LayerwiseEnumeration(Reference):
     @checked
     def gradient(self, problem: Problem, force: bool = False) -> Gradient:
         """The exact gradient; ``force=True`` ignores the budget."""
-        require_chain(problem, type(self).__name__)
+        Problem.given(problem, "LayerwiseEnumeration.gradient", "problem")
+        _, layers = problem.chain_of_layers("LayerwiseEnumeration")
+        problem.check_finite()
+        problem.check_independent()
         plan = self._quick_plan(problem)
         if not force:
-            plan.check(self.max_seconds, self.max_bytes, tuple(site.size for site in problem.sites))
+            plan.check(self.max_seconds, self.max_bytes, tuple(layer.count for layer in layers))
         fingerprint = Fingerprint.of(problem)
         copy = problem.differentiable(getattr(torch, self.dtype))
         sweep = Sweep(copy, self._block_rows(problem), shows_progress=plan.seconds > SHOW_AFTER)
@@ -96,20 +98,9 @@ class LayerwiseEnumeration(Reference):
         """Enough rows to keep the device's matrix products busy, few enough for its memory."""
         if self.block_rows is not None:
             return self.block_rows
-        per_row = 2 ** ((max(site.size for site in problem.sites) + 1) // 2) * len(problem.distinct_targets)
+        layers = problem.chain_of_layers("LayerwiseEnumeration")[1]
+        per_row = max(map(half_states, layers)) * len(problem.distinct_targets)
         elements = TABLE_ELEMENTS
         if problem.device.type == "cuda":
             elements = max(elements, torch.cuda.mem_get_info(problem.device)[0] // (8 * 32))
         return min(max(1024, elements // per_row), 1 << 13 if problem.device.type == "cpu" else 1 << 16)
-
-
-def require_chain(problem: Problem, who: str) -> None:
-    """Refuse what is no problem, not a chain, not finite, or couples examples."""
-    Problem.given(problem, who, "problem")
-    if not isinstance(problem.network, Chain):
-        raise EstimlabError(
-            f"{who} works on an el.Chain, this network is a {type(problem.network).__name__}. For other networks of "
-            "few units use el.PathEnumeration()."
-        )
-    problem.check_finite()
-    problem.check_independent()

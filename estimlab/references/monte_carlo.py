@@ -17,10 +17,10 @@ from estimlab.errors import EstimlabError
 from estimlab.model.fingerprint import Fingerprint
 from estimlab.model.laws import NoiseLaw
 from estimlab.model.problem import Problem
+from estimlab.model.units import LayerOfUnits
 from estimlab.progress import track
 from estimlab.randomness.noise import Key, Request
 from estimlab.randomness.streams import REFERENCE_STREAM, RandomStream
-from estimlab.references.contraction import state_table
 from estimlab.references.reference import Gradient, Reference
 
 CHUNK_ELEMENTS = 1 << 20  # 8 MB in float64, about a cache
@@ -203,7 +203,7 @@ class FlippedFutures:
         def value(state: Tensor) -> Tensor:
             return problem.value(network.output(network.advance(k, carry, state.expand(a.shape))))
 
-        values = torch.vmap(value)(state_table(site.units, site.shape, a, 0, 2**site.size))
+        values = torch.vmap(value)(LayerOfUnits(site.units, site.shape).table(a, 0, 2**site.size))
         return (joint_probabilities(site.units.law, a.flatten(1)) * values.T).sum(1)
 
 

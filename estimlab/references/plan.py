@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -14,8 +15,8 @@ from torch import Tensor, nn
 
 from estimlab.errors import EstimlabError
 from estimlab.model.chain import Chain
-from estimlab.model.laws import Logistic
 from estimlab.model.problem import Problem
+from estimlab.model.units import BinaryUnits, LayerOfUnits
 from estimlab.references.contraction import LayerTables, Workspace
 from estimlab.references.sweep import Sweep
 
@@ -73,18 +74,26 @@ def plan_enumeration(problem: Problem, block_rows: int, dtype: torch.dtype, cali
     blocks; to it comes what the smallest layer takes. Without ``calibrate`` it is the time of the products alone, at
     the rate of a square one: a lower bound.
     """
-    targets = len(problem.distinct_targets)
-    widths = [site.size for site in problem.sites]
-    shared = sum(2 ** (below + above) for below, above in pairwise(widths))
-    first = problem.batch * 2 ** widths[0]
+    targets, layers = len(problem.distinct_targets), problem.layered
+    assert layers is not None
+    states = [layer.states for layer in layers]
+    shared = sum(below * above for below, above in pairwise(states))
+    first = problem.batch * states[0]
     flops = 2.0 * PRODUCTS_PER_PAIR * (shared * targets + first)
-    per_state = 3 * targets + 2 + max(widths) * (targets + 3)
-    half_tables = 2 ** ((max(widths) + 1) // 2) * (4 + 3 * targets) * min(block_rows, 2 ** max(widths))
-    size = float(dtype.itemsize) * (sum(2**n for n in widths) * per_state + half_tables)
+    widest = max(layer.count * layer.unit_states for layer in layers) // 2
+    per_state = 3 * targets + 2 + widest * (targets + 3)
+    half_tables = max(map(half_states, layers)) * (4 + 3 * targets) * min(block_rows, max(states))
+    size = float(dtype.itemsize) * (sum(states) * per_state + half_tables)
     seconds = flops / product_rate(problem.device.type)
     if calibrate:
+        widths = [max(1, round(math.log2(number))) for number in states]  # of binary layers of as many states
         seconds = _seconds(widths, problem.batch, targets, block_rows, dtype, problem.device)
-    return Plan(2 ** max(widths), shared + first, targets, flops, size, seconds)
+    return Plan(max(states), shared + first, targets, flops, size, seconds)
+
+
+def half_states(layer: LayerOfUnits) -> int:
+    """Number of joint states of the larger half of a layer."""
+    return layer.unit_states ** ((layer.count + 1) // 2)
 
 
 def _seconds(
@@ -106,16 +115,17 @@ def block_seconds(units: int, targets: int, rows: int, dtype: torch.dtype, devic
     like = torch.empty(0, dtype=dtype, device=device)
     weight, workspace = like.new_zeros(units, units).requires_grad_(), Workspace()
     states, values, weights = (like.new_ones(*shape) for shape in ((rows, units), (targets, 2**units), (targets, rows)))
-    law, total = Logistic(), torch.zeros_like(values)
+    kind, total = BinaryUnits(), torch.zeros_like(values)
 
     def once() -> None:
         a = states @ weight
         with torch.no_grad():
-            columns = a.T.contiguous()
-            tables = LayerTables.build(law, columns.T, workspace, keep=True)
-            _, difference = tables.value_and_difference(values)
+            drive = a.T.contiguous().T
+            tables = LayerTables.build(kind.probabilities(drive), workspace, keep=True)
+            _, conditional = tables.value_and_conditionals(values)
             tables.add_marginal(weights, total)
-            cotangent = (difference * law.density(columns) * weights[:, None]).sum(0).T
+            signal = kind.pull(drive, conditional.unflatten(1, (units, 2)))
+            cotangent = (signal * weights[:, None]).sum(0).T
         float(torch.autograd.grad(a, weight, cotangent)[0][0, 0])  # waits for a device
 
     return _median_seconds(once)

@@ -49,6 +49,7 @@ def test_categorical_units(sizes, seed):
     )
     tables = LayerTables.categorical(units)
     value, conditionals = tables.value_and_conditionals(values)
+    conditionals = conditionals.split(sizes, 1)
     assert torch.allclose(tables.probabilities(), joint(units), atol=ROUNDING, rtol=0)
     assert torch.allclose(value, values @ joint(units).T, atol=ROUNDING * len(values[0]), rtol=0)
     for j, size in enumerate(sizes):
@@ -65,9 +66,10 @@ def test_binary_layers_of_every_width(units):
     a[0] = 800 * a[0].sign()  # certain states
     values = torch.randn(TARGETS, 2**units, generator=generator, dtype=torch.float64)
     law, workspace = el.Logistic(), Workspace()
-    tables = LayerTables.build(law, a, workspace)
+    tables = LayerTables.build(el.BinaryUnits(law).probabilities(a), workspace)
     pairs = [torch.stack((law.cdf(-column), law.cdf(column))) for column in a.T]
-    value, difference = tables.value_and_difference(values)
+    value, conditionals = tables.value_and_conditionals(values)
+    difference = conditionals[:, 1::2] - conditionals[:, ::2]
     assert torch.allclose(value, values @ joint(pairs).T, atol=ROUNDING * 2**units, rtol=0)
     for j in range(units):
         expected = conditional(pairs, values, j, 1) - conditional(pairs, values, j, 0)

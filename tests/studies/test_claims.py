@@ -55,7 +55,7 @@ def test_claim_02_is_tested_where_no_unit_saturates():
     problem = cells("2a")[0].quantity.problem.build()
     units = problem.network.units
     assert all(isinstance(one.law, el.Uniform) for one in units)
-    assert max(float(a.abs().max()) for a in ChainLayers(problem).a) < units[0].law.scale
+    assert max(float(a.abs().max()) for a in ChainLayers(problem).drive) < units[0].law.scale
 
 
 def test_claim_03_gumbel_softmax():

@@ -28,7 +28,7 @@ def biases(law, state, objective, seed=2):
 @pytest.mark.parametrize("seed", [0, 4])
 def test_no_unit_of_an_unsaturated_network_can_reach_further_than_it_should(seed):
     problem = noise_law.UnderNoise(UNIFORM, "unsaturated", "affine", seed).build()
-    reach = [a.abs().amax(0) for a in ChainLayers(problem).a]
+    reach = [a.abs().amax(0) for a in ChainLayers(problem).drive]
     assert reach[0].numpy() == pytest.approx(noise_law.REACH)
     assert all(bool((layer <= noise_law.REACH + 1e-12).all()) for layer in reach)
     assert all(float(layer.max()) > 0.5 for layer in reach), "the network must not be shrunk to nothing"

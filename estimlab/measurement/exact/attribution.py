@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from estimlab.arguments import Named
@@ -13,10 +14,11 @@ from estimlab.declared import checked
 from estimlab.estimators.base import Estimator, HardForward
 from estimlab.measurement import arguments
 from estimlab.measurement.exact.layers import ChainLayers
-from estimlab.measurement.exact.moments import checked_factors, require_hard_forward
+from estimlab.measurement.exact.moments import checked_maps, require_hard_forward
 from estimlab.measurement.labels import estimator_columns
+from estimlab.model.local_map import LocalMap
 from estimlab.model.problem import Problem
-from estimlab.references.layerwise import LayerwiseEnumeration, require_chain
+from estimlab.references.layerwise import LayerwiseEnumeration
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,7 +133,9 @@ def attribute_bias(problem: Problem, estimator: Estimator | type[Estimator] | st
     """
     problem = arguments.problem(problem, "attribute_bias")
     estimator = hard = require_hard_forward(estimator, "attribute_bias")
-    require_chain(problem, "attribute_bias")
+    problem.chain_of_layers("attribute_bias")
+    problem.check_finite()
+    problem.check_independent()
     truth = LayerwiseEnumeration().gradient(problem)
     layers = ChainLayers(problem.to(dtype=torch.float64))
     with torch.no_grad():
@@ -146,7 +150,7 @@ class _Attribution:
         zero = {name: torch.zeros_like(layers.chain.get_parameter(name)) for name in names}
         self.result = {k: {name: z.clone() for name, z in zero.items()} for k in range(self.depth)}
         self.marginals = layers.marginals(self.depth - 1)
-        self.factors = [checked_factors(estimator, layers, k)[0] for k in range(self.depth)]
+        self.maps = [checked_maps(estimator, layers, k) for k in range(self.depth)]
 
     def compute(self) -> dict[int, dict[str, Tensor]]:
         for target, examples in self.layers.problem.distinct_targets:
@@ -158,11 +162,10 @@ class _Attribution:
         errors: dict[int, Tensor] = {}  # per source, the expected slope error at the states below it
         for k in range(self.depth - 1, -1, -1):
             rows = examples if k == 0 else slice(None)
-            a = self.layers.a[k][rows]
-            factor = self.factors[k][:, rows]
-            values, signal = self.layers.value_and_signal(k, values, a)
-            errors = {source: self._carry(k, error, a, factor) for source, error in errors.items()}
-            errors[k] = self._carry(k, slope, a, factor) - signal
+            drive, maps = self.layers.drive[k][rows], self.maps[k].of_rows(rows)
+            values, signal = self.layers.value_and_signal(k, values, drive)
+            errors = {source: self._carry(k, error, drive, maps) for source, error in errors.items()}
+            errors[k] = self._carry(k, slope, drive, maps) - signal
             self._record(k, errors, rows, examples)
             inputs = self.layers.inputs[k]
             if k > 0 and inputs is not None:
@@ -170,10 +173,9 @@ class _Attribution:
                 slope = stage.pull_mean(inputs, signal)
                 errors = {source: stage.pull_mean(inputs, error) for source, error in errors.items()}
 
-    def _carry(self, k: int, slope: Tensor, a: Tensor, factor: Tensor) -> Tensor:
-        """``sum_y P(y | row) J(y) * slope(y)``."""
-        expected, high = self.layers.expect_slope(k, slope, a)
-        return factor[0] * expected + (factor[1] - factor[0]) * high
+    def _carry(self, k: int, slope: Tensor, drive: Tensor, maps: LocalMap) -> Float[Tensor, "rows numbers"]:
+        """``sum_y P(y | row) B(y)' slope(y)``."""
+        return maps.pull(self.layers.expect_slope(k, slope, drive)).flatten(1)
 
     def _record(self, k: int, errors: dict[int, Tensor], rows: Tensor | slice, examples: Tensor) -> None:
         inputs = self.layers.inputs[k]

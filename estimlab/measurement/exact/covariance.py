@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from estimlab.measurement.exact.layers import ChainLayers
+from estimlab.model.local_map import LocalMap
 from estimlab.references.contraction import row_blocks
 
 LEAST_SHARE = 1e-4  # of a variance in the second moment: below, their difference has lost more than four digits
@@ -35,93 +36,120 @@ def summed_variance(weights: Float[Tensor, "examples rows"], columns: Float[Tens
 
 
 @dataclass(frozen=True, eq=False)
-class LayerFactors:
-    """The local factors of a layer for rows of pre-activations, and what they make of a signal from above.
+class LayerBackward:
+    """The backward pass of a layer for rows of drives: what its local maps make of a signal from above.
 
     Attributes:
         layers: the chain.
         k: number of the layer.
-        a: pre-activations.
-        mean: of each factor given bit 0 and bit 1.
-        square: its second moment.
-        full: whether covariances between units are wanted, or variances alone.
+        drive: the rows.
+        maps: moments of the local maps in each state of a unit.
+        full: whether covariances between units are wanted, or those within each alone.
     """
 
     layers: ChainLayers
     k: int
-    a: Float[Tensor, "rows units"]
-    mean: Float[Tensor, "2 rows units"]
-    square: Float[Tensor, "2 rows units"]
+    drive: Float[Tensor, "rows ..."]
+    maps: LocalMap
     full: bool = True
 
     def signal(
-        self, beta: Float[Tensor, "states units"], covariance: Float[Tensor, "states units units"] | None
-    ) -> tuple[Float[Tensor, "rows units"], Float[Tensor, "rows units units"]]:
-        """Mean and covariance of the factors times a signal of given mean and covariance at each state."""
+        self, beta: Float[Tensor, "states numbers"], covariance: Float[Tensor, "states numbers numbers"] | None
+    ) -> tuple[Float[Tensor, "rows d"], Float[Tensor, "rows d d"]]:
+        """Mean and covariance of the drive's cotangent, from a signal of given mean and covariance at each state."""
         outer = beta[:, :, None] * beta[:, None, :]
-        delta, product = self._moments(beta, outer if covariance is None else outer + covariance)
-        spread = product - _outer(delta, self.full)
+        delta = self._mean(beta)
+        product = self._second(outer if covariance is None else outer + covariance)
+        spread = product - self._outer(delta)
         careful = (_diagonal(spread) < LEAST_SHARE * _diagonal(product)).any(1)
         if bool(careful.any()):
             spread[careful] = self._rows(careful)._centred(beta, covariance)
         return delta, spread
 
-    def _centred(self, beta: Tensor, covariance: Tensor | None) -> Tensor:
-        """The covariance by the law of total variance over the states, each part a sum without cancellation."""
-        bits, square = self.layers.bits(self.k), beta * beta
-        columns = torch.cat(((1 - bits) * square, bits * square), 1)
-        low, high = self.layers.expect(self.k, columns, self.a).chunk(2, 1)
-        random = (self.square - self.mean * self.mean).clamp(min=0)
-        spread = self._gram(beta) + torch.diag_embed(random[0] * low + random[1] * high)
-        return spread if covariance is None else spread + self._moments(beta, covariance)[1]
+    def _mean(self, beta: Float[Tensor, "states numbers"]) -> Float[Tensor, "rows d"]:
+        """``sum_y P(y) B(y)' beta(y)``."""
+        sums = self.layers.sums_by_state(self.k, self.layers.of_units(self.k, beta), self.drive)
+        return self.maps.pull(sums).flatten(1)
 
-    def _moments(
-        self, beta: Float[Tensor, "states units"], second: Float[Tensor, "states units units"]
-    ) -> tuple[Float[Tensor, "rows units"], Float[Tensor, "rows units units"]]:
-        """``sum_y P(y) J(y) * beta(y)`` and ``sum_y P(y) (J J')(y) * second(y)``.
+    def _second(self, second: Float[Tensor, "states numbers numbers"]) -> Float[Tensor, "rows d d"]:
+        """``sum_y P(y) B(y)' second(y) B(y)``.
 
-        Summed apart over the states where a unit is low and those where it is high, as their factors differ: what is
-        not negative is then never subtracted.
+        Summed apart over the states of each unit, as their maps differ: what is not negative is then never subtracted.
         """
-        bits = self.layers.bits(self.k)
-        sides = (1 - bits, bits)
-        units = bits.shape[1] if self.full else 0
-        i, j = torch.triu_indices(units, units, 1, device=bits.device)
-        diagonal, pairs = _diagonal(second), second[:, i, j]
-        columns = [side * column for column in (beta, diagonal) for side in sides]
-        columns += [one[:, i] * other[:, j] * pairs for one in sides for other in sides]
-        sums = self.layers.expect(self.k, torch.cat(columns, 1), self.a).split([c.shape[1] for c in columns], 1)
-        delta = self.mean[0] * sums[0] + self.mean[1] * sums[1]
-        product = torch.diag_embed(self.square[0] * sums[2] + self.square[1] * sums[3])
-        low, high = self.mean
-        both = [one[:, i] * other[:, j] for one in (low, high) for other in (low, high)]
-        product[:, i, j] = torch.stack(both).mul_(torch.stack(sums[4:])).sum(0)
-        product[:, j, i] = product[:, i, j]
-        return delta, product
+        own = self.maps.pull_own(self._own_sums(second))
+        return self._assembled(own, self._pairs(second) if self.full else None)
 
-    def _gram(self, beta: Tensor) -> Float[Tensor, "rows units units"]:
-        """Covariance over the states of mean factor times beta, centred at each row's likeliest state."""
-        bits, parts = self.layers.bits(self.k)[None], []
-        for rows in row_blocks(len(self.a), max(1, GRAM_ELEMENTS // beta.numel())):
-            probability = self.layers.probabilities(self.k, self.a[rows])
-            low, high = self.mean[:, rows, None]
-            columns = torch.where(bits > 0, high, low) * beta
+    def _own_sums(self, second: Float[Tensor, "states numbers numbers"]) -> Float[Tensor, "rows S n C C"]:
+        """``E[second; s]`` of what each unit shows."""
+        blocks = self._blocks(second)
+        unit = torch.arange(blocks.shape[1], device=blocks.device)
+        return self.layers.sums_by_state(self.k, blocks[:, unit, :, unit].transpose(0, 1), self.drive)
+
+    def _blocks(self, second: Tensor) -> Float[Tensor, "states n C n C"]:
+        count = self.layers.layers[self.k].count
+        return second.unflatten(2, (count, -1)).unflatten(1, (count, -1))
+
+    def _pairs(self, second: Float[Tensor, "states numbers numbers"]) -> Float[Tensor, "rows pairs d d"]:
+        """``E[B_i' second_ij B_j]`` of all pairs of units i < j."""
+        i, j = self._pair_numbers()
+        members = self.layers.members(self.k)
+        both = members[:, None, :, i] * members[None, :, :, j]
+        pairs = self._blocks(second)[:, i, :, j].transpose(0, 1)
+        columns = (both[..., None, None] * pairs).movedim(2, 0)
+        sums = self.layers.expect(self.k, columns.flatten(1), self.drive).unflatten(1, columns.shape[1:])
+        return self.maps.pull_pairs(sums, i, j)
+
+    def _pair_numbers(self) -> tuple[Tensor, Tensor]:
+        count = self.layers.layers[self.k].count
+        i, j = torch.triu_indices(count, count, 1, device=self.drive.device)
+        return i, j
+
+    def _assembled(
+        self, own: Float[Tensor, "rows n d d"], pairs: Float[Tensor, "rows pairs d d"] | None
+    ) -> Float[Tensor, "rows numbers numbers"]:
+        """The symmetric matrix of these blocks; zero between units where there are no pairs."""
+        rows, count, each, _ = own.shape
+        matrix = own.new_zeros(rows, count, each, count, each)
+        unit = torch.arange(count, device=own.device)
+        matrix[:, unit, :, unit] = own.transpose(0, 1)
+        if pairs is not None:
+            i, j = self._pair_numbers()
+            matrix[:, i, :, j] = pairs.transpose(0, 1)
+            matrix[:, j, :, i] = pairs.mT.transpose(0, 1)
+        return matrix.reshape(rows, count * each, count * each)
+
+    def _outer(self, vectors: Float[Tensor, "rows d"]) -> Float[Tensor, "rows d d"]:
+        """``v v'``, or its blocks within units alone."""
+        if self.full:
+            return vectors[:, :, None] * vectors[:, None, :]
+        own = self.layers.of_units(self.k, vectors)
+        return self._assembled(own[..., :, None] * own[..., None, :], None)
+
+    def _centred(
+        self, beta: Float[Tensor, "states numbers"], covariance: Float[Tensor, "states numbers numbers"] | None
+    ) -> Float[Tensor, "rows d d"]:
+        """The covariance by the law of total variance over the states, each part a sum without cancellation."""
+        random = self.maps.pull_spread(self._own_sums(beta[:, :, None] * beta[:, None, :]))
+        spread = self._gram(beta) + self._assembled(random, None)
+        return spread if covariance is None else spread + self._second(covariance)
+
+    def _gram(self, beta: Float[Tensor, "states numbers"]) -> Float[Tensor, "rows d d"]:
+        """Covariance over the states of the mean map times beta, centred at each row's likeliest state."""
+        digits, own, parts = self.layers.digits(self.k), self.layers.of_units(self.k, beta), []
+        for rows in row_blocks(len(self.drive), max(1, GRAM_ELEMENTS // beta.numel())):
+            part = self._rows(rows)
+            probability = self.layers.probabilities(self.k, part.drive)
+            columns = part.maps.columns(digits, own).flatten(2)
             likeliest = probability.argmax(1)
-            columns -= columns[torch.arange(len(columns), device=columns.device), likeliest][:, None]
+            columns = columns - columns[torch.arange(len(columns), device=columns.device), likeliest][:, None]
             mean = (probability[:, None] @ columns)[:, 0]
-            columns *= probability.sqrt()[:, :, None]
-            parts.append(columns.mT @ columns - _outer(mean))
+            columns = columns * probability.sqrt()[:, :, None]
+            parts.append(columns.mT @ columns - mean[:, :, None] * mean[:, None, :])
         return torch.cat(parts)
 
-    def _rows(self, chosen: Tensor) -> LayerFactors:
-        mean, square = self.mean[:, chosen], self.square[:, chosen]
-        return LayerFactors(self.layers, self.k, self.a[chosen], mean, square, self.full)
+    def _rows(self, chosen: Tensor | slice) -> LayerBackward:
+        return LayerBackward(self.layers, self.k, self.drive[chosen], self.maps.of_rows(chosen), self.full)
 
 
-def _diagonal(matrices: Float[Tensor, "rows units units"]) -> Float[Tensor, "rows units"]:
+def _diagonal(matrices: Float[Tensor, "rows numbers numbers"]) -> Float[Tensor, "rows numbers"]:
     return matrices.diagonal(dim1=1, dim2=2)
-
-
-def _outer(vectors: Float[Tensor, "rows units"], full: bool = True) -> Float[Tensor, "rows units units"]:
-    """``v v'``, or its diagonal alone."""
-    return vectors[:, :, None] * vectors[:, None, :] if full else torch.diag_embed(vectors * vectors)

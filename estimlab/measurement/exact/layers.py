@@ -6,69 +6,88 @@ import math
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 
 from estimlab.errors import EstimlabError
 from estimlab.model.chain import Chain
-from estimlab.model.network import Site
 from estimlab.model.problem import Problem
-from estimlab.references.contraction import LayerTables, product_table, row_blocks, state_table
+from estimlab.model.units import LayerOfUnits
+from estimlab.references.contraction import LayerTables, product_table, row_blocks
 
 TABLE_ELEMENTS = 1 << 22  # probabilities P(y | row) that are in memory at a time
 
 
 @dataclass(eq=False)
 class ChainLayers:
-    """States, pre-activations and marginals of a chain in float64. Layer k has ``rows`` below it: examples or states.
+    """States, drives and marginals of a chain in float64. Layer k has ``rows`` below it: examples or states.
 
     Attributes:
         problem: a float64 problem on a chain.
+        chain: its network.
+        layers: its layers.
         inputs: what each stage reads: the examples (or None), then all states of the layer below.
-        a: pre-activations of each layer, (rows below, units).
+        drive: of each layer, (rows below, ...).
     """
 
     problem: Problem
+    chain: Chain = field(init=False)
+    layers: tuple[LayerOfUnits, ...] = field(init=False)
     inputs: list[Tensor | None] = field(init=False)
-    a: list[Tensor] = field(init=False)
+    drive: list[Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
-        assert isinstance(self.problem.network, Chain)
-        self.chain, self.sites = self.problem.network, self.problem.sites
-        self.depth = len(self.sites)
+        self.chain, self.layers = self.problem.chain_of_layers("ChainLayers")
         _require_single_use(self.chain)
         self.inputs = [self.problem.inputs, *(self.states(k) for k in range(self.depth - 1))]
         with torch.no_grad():
-            self.a = [stage(x).flatten(1) for stage, x in zip(self.chain.stages, self.inputs, strict=True)]
+            self.drive = [stage(x) for stage, x in zip(self.chain.stages, self.inputs, strict=True)]
 
-    def states(self, k: int) -> Float[Tensor, "states *shape"]:
-        """All states of layer k."""
-        site = self.sites[k]
+    @property
+    def depth(self) -> int:
+        """Number of layers."""
+        return len(self.layers)
+
+    def states(self, k: int) -> Float[Tensor, "states ..."]:
+        """What layer k shows in each of its states."""
+        layer = self.layers[k]
         like = torch.empty(0, dtype=self.problem.dtype, device=self.problem.device)
-        return state_table(site.units, site.shape, like, 0, 2**site.size)
+        return layer.table(like, 0, layer.states)
 
-    def bits(self, k: int) -> Float[Tensor, "states units"]:
-        """All states of layer k in 0/1 coding."""
-        return self.sites[k].units.bit(self.states(k)).flatten(1)
+    def digits(self, k: int) -> Int[Tensor, "states n"]:
+        """The state of each unit in each joint state of layer k."""
+        layer = self.layers[k]
+        return layer.digits(0, layer.states, self.problem.device)
 
-    def expect(self, k: int, columns: Float[Tensor, "states c"], a: Tensor) -> Float[Tensor, "rows c"]:
-        """``sum_y P(y | a) columns(y)`` over the states of layer k, for rows of pre-activations."""
-        result = columns.new_empty(len(a), columns.shape[1])
-        for rows in row_blocks(len(a), max(1, TABLE_ELEMENTS // len(columns))):
-            torch.mm(self.probabilities(k, a[rows]), columns, out=result[rows])
+    def members(self, k: int) -> Float[Tensor, "S states n"]:
+        """One where a unit is in a state, for each joint state of layer k."""
+        digits = self.digits(k)
+        numbers = torch.arange(self.layers[k].unit_states, device=digits.device)
+        return (digits == numbers[:, None, None]).to(self.problem.dtype)
+
+    def of_units(self, k: int, columns: Float[Tensor, "rows numbers"]) -> Float[Tensor, "rows n each"]:
+        """Numbers of what layer k shows, or of its drive, unit by unit."""
+        return columns.reshape(len(columns), self.layers[k].count, -1)
+
+    def expect(self, k: int, columns: Float[Tensor, "states c"], drive: Tensor) -> Float[Tensor, "rows c"]:
+        """``sum_y P(y | drive) columns(y)`` over the states of layer k, for rows of drives."""
+        result = columns.new_empty(len(drive), columns.shape[1])
+        for rows in row_blocks(len(drive), max(1, TABLE_ELEMENTS // len(columns))):
+            torch.mm(self.probabilities(k, drive[rows]), columns, out=result[rows])
         return result
 
-    def probabilities(self, k: int, a: Float[Tensor, "rows units"]) -> Float[Tensor, "rows states"]:
-        """P(state of layer k) for rows of pre-activations; those of the rarest states to all digits."""
-        law, columns = self.sites[k].units.law, a.T
-        units = list(torch.stack((law.cdf(-columns), law.cdf(columns)), 1))
-        ones, half = columns.new_ones(1, len(a)), len(units) // 2
+    def probabilities(self, k: int, drive: Float[Tensor, "rows ..."]) -> Float[Tensor, "rows states"]:
+        """P(state of layer k) for rows of drives; those of the rarest states to all digits."""
+        units = list(self.layers[k].units.probabilities(drive))
+        ones, half = units[0].new_ones(1, len(drive)), len(units) // 2
         first, second = product_table(units[:half], ones), product_table(units[half:], ones)
         return (first[:, None] * second).flatten(0, 1).T
 
-    def expect_slope(self, k: int, slope: Float[Tensor, "states units"], a: Tensor) -> tuple[Tensor, Tensor]:
-        """``E[slope]`` and ``E[bit * slope]`` over the states of layer k, unit by unit, for rows of pre-activations.
+    def expect_slope(
+        self, k: int, slope: Float[Tensor, "states numbers"], drive: Tensor
+    ) -> Float[Tensor, "rows S n C"]:
+        """``E[slope; unit in state s]`` over the states of layer k, unit by unit, for rows of drives.
 
         Under a linear head of one output the slopes of all states are parallel, ``s(y) w``: one column says it all,
         and is contracted as the values are, which reaches wider layers.
@@ -77,34 +96,35 @@ class ChainLayers:
         direction = direction / direction.norm().clamp(min=torch.finfo(slope.dtype).tiny)
         size = slope @ direction
         if float((slope - size[:, None] * direction).abs().max()) > 1e-14 * float(size.abs().max()):
-            mean, high = self.expect(k, torch.cat((slope, self.bits(k) * slope), 1), a).chunk(2, 1)
-            return mean, high
-        value, difference = self._tables(k, a).value_and_difference(size[None])
-        law = self.sites[k].units.law
-        high = law.cdf(a) * (value[0][:, None] + law.cdf(-a) * difference[0].T)
-        return value[0][:, None] * direction, high * direction
+            return self.sums_by_state(k, self.of_units(k, slope), drive)
+        units = self.layers[k].units.probabilities(drive)
+        _, conditional = LayerTables.build(units).value_and_conditionals(size[None])
+        size_by_state = (conditional[0].view_as(units) * units).permute(2, 1, 0)
+        return size_by_state[..., None] * self.of_units(k, direction[None])[0]
+
+    def sums_by_state(self, k: int, columns: Float[Tensor, "states n *each"], drive: Tensor) -> Tensor:
+        """``E[column; unit in state s]`` of columns that each unit has, (rows, S, n, *each)."""
+        members = self.members(k).unflatten(2, (-1, *[1] * (columns.ndim - 2)))
+        flat = (members * columns).movedim(1, 0)
+        return self.expect(k, flat.flatten(1), drive).unflatten(1, flat.shape[1:])
 
     def marginals(self, layers: int) -> list[Float[Tensor, "batch states"]]:
         """P(state of layer k | example), for the first layers, at least one."""
-        result = [self.probabilities(0, self.a[0])]
+        result = [self.probabilities(0, self.drive[0])]
         for k in range(1, layers):
-            total = torch.zeros(len(result[0]), 2 ** self.sites[k].size, dtype=result[0].dtype, device=result[0].device)
-            for rows in row_blocks(len(self.a[k]), max(1, TABLE_ELEMENTS // total.shape[1])):
-                total += result[-1][:, rows] @ self.probabilities(k, self.a[k][rows])
+            total = result[0].new_zeros(len(result[0]), self.layers[k].states)
+            for rows in row_blocks(len(self.drive[k]), max(1, TABLE_ELEMENTS // total.shape[1])):
+                total += result[-1][:, rows] @ self.probabilities(k, self.drive[k][rows])
             result.append(total)
         return result
 
-    def value_and_signal(self, k: int, values: Float[Tensor, " states"], a: Tensor) -> tuple[Tensor, Tensor]:
-        """The exact value of layer k's rows, and its derivative by the pre-activations, (rows, units)."""
-        value, difference = self._tables(k, a).value_and_difference(values[None])
-        return value[0], difference[0].T * self.sites[k].units.law.density(a)
-
-    def _tables(self, k: int, a: Tensor) -> LayerTables:
-        return LayerTables.build(self.sites[k].units.law, a)
-
-    def site(self, k: int) -> Site:
-        """Site of layer k."""
-        return self.sites[k]
+    def value_and_signal(self, k: int, values: Float[Tensor, " states"], drive: Tensor) -> tuple[Tensor, Tensor]:
+        """The exact value of layer k's rows, and its derivative by their drive, (rows, numbers)."""
+        units = self.layers[k].units
+        probabilities = units.probabilities(drive)
+        value, conditional = LayerTables.build(probabilities).value_and_conditionals(values[None])
+        signal = units.pull(drive, conditional.view(1, *probabilities.shape))
+        return value[0], signal[0].T
 
     def stage(self, k: int) -> StageJacobian:
         """Derivatives of stage k."""

@@ -15,11 +15,13 @@ from estimlab.draws import in_rows
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator, HardForward
 from estimlab.measurement import arguments
-from estimlab.measurement.exact.covariance import LayerFactors, loses_digits, summed_variance
-from estimlab.measurement.exact.layers import ChainLayers
+from estimlab.measurement.exact.covariance import LayerBackward, loses_digits, summed_variance
+from estimlab.measurement.exact.layers import ChainLayers, StageJacobian
 from estimlab.measurement.measurement import Measurement
+from estimlab.model.laws import NoiseLaw
+from estimlab.model.local_map import LocalMap
 from estimlab.model.problem import Problem
-from estimlab.references.layerwise import require_chain
+from estimlab.model.units import LayerOfUnits
 from estimlab.references.plan import Plan, product_rate
 from estimlab.references.reference import Gradient, Reference
 
@@ -69,7 +71,9 @@ def exact_moments(
     estimator = hard = require_hard_forward(estimator, "exact_moments")
     number(max_seconds, "exact_moments", "max_seconds")
     flag(force, "exact_moments", "force")
-    require_chain(problem, "exact_moments")
+    problem.chain_of_layers("exact_moments")
+    problem.check_finite()
+    problem.check_independent()
     if not force:
         _check_budget(problem, max_seconds)
     truth = arguments.truth(reference, problem, "exact_moments", force)
@@ -91,35 +95,44 @@ def require_hard_forward(estimator: Any, who: str) -> HardForward:
     return estimator
 
 
-def checked_factors(
-    estimator: HardForward, layers: ChainLayers, k: int
-) -> tuple[Float[Tensor, "2 rows units"], Float[Tensor, "2 rows units"]]:
-    """Mean and second moment of layer k's factors given bit 0 and bit 1, scaled by the coding; checked."""
-    a, units = layers.a[k], layers.site(k).units
-    mean, square = estimator.derivative_moments(a, units.law)
-    for moment in (mean, square):
-        if moment.shape != (2, *a.shape):
-            raise EstimlabError(
-                f"{estimator!r}: derivative() returned the shape {tuple(moment.shape[1:])} for "
-                f"pre-activations of shape {tuple(a.shape)}; the two shapes must be equal."
-            )
-        if not bool(torch.isfinite(moment).all()):
-            raise EstimlabError(
-                f"{estimator!r}: derivative() is not finite in layer {k}. If it reads the uniform, declare "
-                "`reads_uniform: ClassVar[bool] = True`; otherwise the factor itself overflows or is NaN."
-            )
-    return mean * units.gap, square * units.gap**2
+def checked_maps(estimator: HardForward, layers: ChainLayers, k: int) -> LocalMap:
+    """Moments of layer k's local maps under an estimator's rule, whose factors are checked."""
+
+    def factors(a: Tensor, law: NoiseLaw) -> tuple[Tensor, Tensor]:
+        moments = estimator.derivative_moments(a, law)
+        for moment in moments:
+            if moment.shape != (2, *a.shape):
+                raise EstimlabError(
+                    f"{estimator!r}: derivative() returned the shape {tuple(moment.shape[1:])} for "
+                    f"pre-activations of shape {tuple(a.shape)}; the two shapes must be equal."
+                )
+            if not bool(torch.isfinite(moment).all()):
+                raise EstimlabError(
+                    f"{estimator!r}: derivative() is not finite in layer {k}. If it reads the uniform, declare "
+                    "`reads_uniform: ClassVar[bool] = True`; otherwise the factor itself overflows or is NaN."
+                )
+        return moments
+
+    return layers.layers[k].units.backward(layers.drive[k], factors)
 
 
 def _check_budget(problem: Problem, max_seconds: float) -> None:
-    widths = [site.size for site in problem.sites]
-    targets = len(problem.distinct_targets)
-    pairs = sum(2 ** (m + n) for m, n in pairwise(widths)) + problem.batch * 2 ** widths[0]
-    columns = 2 * max(widths) ** 2 + 2 * max(widths)
-    flops = 2.0 * pairs * columns * targets
-    size = 8.0 * (2 ** max(widths) * (columns + 3 * max(widths) ** 2 + problem.batch))
+    _, layers = problem.chain_of_layers("exact_moments")
+    states = [layer.states for layer in layers]
+    numbers = [layer.count * layer.shown for layer in layers]  # of what each layer shows
+    pairs = sum(one * other for one, other in pairwise(states)) + problem.batch * states[0]
+    columns = max(map(_columns, layers))
+    flops = 2.0 * pairs * columns * len(problem.distinct_targets)
+    size = 8.0 * (max(states) * (columns + 3 * max(numbers) ** 2 + problem.batch))
     seconds = flops / product_rate(problem.device.type)
-    Plan(2 ** max(widths), pairs, targets, flops, size, seconds).check(max_seconds, 16e9, tuple(widths))
+    plan = Plan(max(states), pairs, len(problem.distinct_targets), flops, size, seconds)
+    plan.check(max_seconds, 16e9, tuple(layer.count for layer in layers))
+
+
+def _columns(layer: LayerOfUnits) -> int:
+    """Columns that are summed over a layer's states: of each unit and state, and of each pair of them."""
+    one, pair = layer.unit_states * layer.shown, (layer.unit_states * layer.shown) ** 2
+    return layer.count * one * (1 + layer.shown) + layer.count * (layer.count - 1) // 2 * pair
 
 
 class _Moments:
@@ -131,7 +144,7 @@ class _Moments:
         zero = {name: torch.zeros_like(p) for name, p in layers.chain.named_parameters()}
         self.mean, self.variance = zero, {name: torch.zeros_like(p) for name, p in zero.items()}
         self.marginals = layers.marginals(layers.depth)
-        self.factors = [checked_factors(estimator, layers, k) for k in range(layers.depth)]
+        self.maps = [checked_maps(estimator, layers, k) for k in range(layers.depth)]
 
     def compute(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Mean and variance of one draw of the batch's gradient, per block."""
@@ -144,16 +157,15 @@ class _Moments:
         _, beta, head = layers.head(target)
         self._head(head, self.marginals[-1][examples])
         covariance = None
-        for k in range(layers.depth - 1, 0, -1):
-            layer = LayerFactors(layers, k, layers.a[k], *self.factors[k])
+        for k in range(layers.depth - 1, -1, -1):
+            stage, rows = layers.stage(k), slice(None) if k else examples
+            full = k > 0 or not stage.unit_local
+            layer = LayerBackward(layers, k, layers.drive[k][rows], self.maps[k].of_rows(rows), full)
             delta, spread = layer.signal(beta, covariance)
-            self._parameters(k, self.marginals[k - 1][examples], delta, spread)
-            stage, states = layers.stage(k), layers.inputs[k]
-            assert states is not None
-            beta, covariance = stage.pull_mean(states, delta), stage.pull_second(states, spread)
-        mean, square = (factor[:, examples] for factor in self.factors[0])
-        layer = LayerFactors(layers, 0, layers.a[0][examples], mean, square, full=not layers.stage(0).unit_local)
-        self._data(examples, *layer.signal(beta, covariance))
+            self._parameters(k, examples, delta, spread)
+            states = layers.inputs[k]
+            if k > 0 and states is not None:
+                beta, covariance = stage.pull_mean(states, delta), stage.pull_second(states, spread)
 
     def _head(self, blocks: dict[str, Tensor], weights: Float[Tensor, "examples states"]) -> None:
         for name, block in blocks.items():
@@ -164,27 +176,21 @@ class _Moments:
                 variance = summed_variance(weights, flat)
             self._add(name, means, variance)
 
-    def _parameters(self, k: int, weights: Float[Tensor, "examples rows"], delta: Tensor, spread: Tensor) -> None:
-        """By the law of total variance over the states below: within them, and of the mean between them."""
-        stage, inputs, rows = self.layers.stage(k), self.layers.inputs[k], weights.sum(0)
-        means = stage.parameter_mean(inputs, weights, delta)
-        totals = stage.parameter_second(inputs, rows, spread + delta[:, :, None] * delta[:, None, :])
-        variances = {name: totals[name] - (mean * mean).sum(0) for name, mean in means.items()}
-        if any(loses_digits(variances[name], totals[name]) for name in means):
-            within, columns = stage.parameter_second(inputs, rows, spread), stage.parameter_columns(inputs, delta)
-            between = {name: summed_variance(weights, column) for name, column in columns.items()}
-            variances = {name: within[name] + between[name].reshape(within[name].shape) for name in means}
-        for name, mean in means.items():
-            self._add(name, mean, variances[name])
+    def _parameters(self, k: int, examples: Tensor, delta: Tensor, spread: Tensor) -> None:
+        """By the law of total variance over the rows below: within them, and of the mean between them.
 
-    def _data(self, examples: Tensor, delta: Tensor, spread: Tensor) -> None:
-        """The first stage: each example is a row of its own."""
-        stage, inputs = self.layers.stage(0), self.layers.inputs[0]
-        inputs, each = None if inputs is None else inputs[examples], delta.new_ones(len(examples))
-        means, variances = (
-            stage.parameter_mean(inputs, each.diag(), delta),
-            stage.parameter_second(inputs, each, spread),
-        )
+        The first layer's rows are the examples, each certain of its own: nothing varies between them.
+        """
+        stage, inputs = self.layers.stage(k), self.layers.inputs[k]
+        if k == 0:
+            inputs = None if inputs is None else inputs[examples]
+            weights = delta.new_ones(len(examples)).diag()
+            means = stage.parameter_mean(inputs, weights, delta)
+            variances = stage.parameter_second(inputs, weights.sum(0), spread)
+        else:
+            weights = self.marginals[k - 1][examples]
+            means = stage.parameter_mean(inputs, weights, delta)
+            variances = _total_variance(stage, inputs, weights, delta, spread, means)
         for name, mean in means.items():
             self._add(name, mean, variances[name])
 
@@ -193,3 +199,22 @@ class _Moments:
         shape = self.mean[name].shape
         self.mean[name] += means.sum(0).reshape(shape) / self.batch
         self.variance[name] += variance.reshape(shape) / self.batch**2
+
+
+def _total_variance(
+    stage: StageJacobian,
+    inputs: Tensor | None,
+    weights: Float[Tensor, "examples rows"],
+    delta: Float[Tensor, "rows d"],
+    spread: Float[Tensor, "rows d d"],
+    means: dict[str, Tensor],
+) -> dict[str, Tensor]:
+    """Variance of each block, summed over the examples: from second moments, or in two parts where digits are lost."""
+    rows = weights.sum(0)
+    totals = stage.parameter_second(inputs, rows, spread + delta[:, :, None] * delta[:, None, :])
+    variances = {name: totals[name] - (mean * mean).sum(0) for name, mean in means.items()}
+    if not any(loses_digits(variances[name], totals[name]) for name in means):
+        return variances
+    within, columns = stage.parameter_second(inputs, rows, spread), stage.parameter_columns(inputs, delta)
+    between = {name: summed_variance(weights, column) for name, column in columns.items()}
+    return {name: within[name] + between[name].reshape(within[name].shape) for name in means}

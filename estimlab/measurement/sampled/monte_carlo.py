@@ -126,7 +126,7 @@ def _measurement(problem: Problem, estimator: Estimator, groups: Groups, truth: 
         reference=truth.value,
         reference_stderr=truth.stderr,
         layers=problem.network.layers(),
-        cost=estimator.cost(len(problem.sites)),
+        cost=estimator.cost(problem.depth),
         draws=count,
         groups=groups,
     )

@@ -100,7 +100,8 @@ def capture(
     finally:
         for handle in handles:
             handle.remove()
-    if any(len(calls) != 1 for calls in seen.values()) or len(seen) != len(modules):
+    once = all(len(calls) == 1 and calls[0][1].ndim == 2 for calls in seen.values())
+    if not once or len(seen) != len(modules):
         return None
     calls = [seen[module][0] for module in modules.values()]
     maps = [_linear_map(*named, call[0], rows, draws) for named, call in zip(modules.items(), calls, strict=True)]
