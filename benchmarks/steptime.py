@@ -15,7 +15,7 @@ from benchmarks.timing import seconds
 from estimlab.training.counter_noise import row_keys
 from estimlab.training.recipes.recipe import Recipe
 from estimlab.training.trained_units import TrainedUnits
-from estimlab.training.trainee import Trainee, run
+from estimlab.training.trainee import Trainee
 
 TIME_BAR, MEMORY_BAR = 1.15, 1.25
 
@@ -31,7 +31,8 @@ class Rectified(nn.Module):
         """The objective per example; ``rows`` are not read."""
         kind = inputs.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else inputs.dtype
-        return self.objective(run(self.network, inputs, self.sites, lambda k, a: torch.relu(a).to(dtype)), targets)
+        output = self.network.run(inputs, lambda k, a, carry: torch.relu(a).to(dtype), self.sites)
+        return self.objective(output, targets)
 
 
 @dataclass(eq=False)

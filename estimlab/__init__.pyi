@@ -67,7 +67,6 @@ from estimlab.model.laws import Logistic as Logistic
 from estimlab.model.laws import NoiseLaw as NoiseLaw
 from estimlab.model.laws import Triangular as Triangular
 from estimlab.model.laws import Uniform as Uniform
-from estimlab.model.network import Site as Site
 from estimlab.model.network import StochasticNetwork as StochasticNetwork
 from estimlab.model.objectives import CrossEntropy as CrossEntropy
 from estimlab.model.objectives import LogisticLoss as LogisticLoss
@@ -77,6 +76,8 @@ from estimlab.model.objectives import Polynomial as Polynomial
 from estimlab.model.objectives import Quadratic as Quadratic
 from estimlab.model.problem import Problem as Problem
 from estimlab.model.units import BinaryUnits as BinaryUnits
+from estimlab.model.units import Site as Site
+from estimlab.model.units import Units as Units
 from estimlab.randomness.noise import Noise as Noise
 from estimlab.randomness.noise import TorchNoise as TorchNoise
 from estimlab.randomness.streams import RandomStream as RandomStream

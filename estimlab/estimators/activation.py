@@ -52,7 +52,7 @@ class BinaryActivation(Checked, nn.Module):
             advice = "Make one of a seed: torch.Generator().manual_seed(0)."
             raise refusal("BinaryActivation", "generator", generator, "a torch.Generator or None", advice)
         self.estimator, self.generator = estimator, generator
-        self.units = BinaryUnits() if units is None else arguments.units(units, "BinaryActivation", "units")
+        self.units = BinaryUnits() if units is None else arguments.binary_units(units, "BinaryActivation", "units")
 
     def forward(self, a: Tensor) -> Tensor:
         """Drawn (or relaxed) states of pre-activations of any shape."""

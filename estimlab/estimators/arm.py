@@ -5,23 +5,21 @@ from __future__ import annotations
 import abc
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, final, get_args
+from typing import Any, ClassVar, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from estimlab.errors import EstimlabError
 from estimlab.estimators.average import mean_of_draws
 from estimlab.estimators.base import Cost, Estimator
 from estimlab.estimators.claims import Claims
+from estimlab.estimators.forks import Forks, Tails, check_tails
 from estimlab.estimators.rollout import check_count, sum_units
 from estimlab.model.laws import NoiseLaw
-from estimlab.model.network import Site, StochasticNetwork
 from estimlab.model.problem import Problem
 from estimlab.randomness.noise import Noise
 
-Tails = Literal["independent", "common"]
 Twins = list[tuple[Tensor, Tensor]]
 
 
@@ -72,52 +70,25 @@ class Antithetic(Estimator):
 
     def surrogate(self, problem: Problem, noise: Noise) -> Float[Tensor, " batch"]:
         """The main value; its gradient sends ``(f - f') * coefficient`` to each layer's pre-activations."""
-        network, carry = problem.network, problem.network.initial(problem.inputs)
-        twins: list[Any] = []
-        linear: list[Tensor] = []
-        for k, site in enumerate(problem.sites):
-            a, carry = network.preactivation(k, carry)
-            fixed, p = a.detach(), site.units.law.cdf(a.detach())
-            ahead = _preactivations(network, k, twins)
-            shared = [site.units.law.cdf(b) for b, _ in ahead] if self.tails == "common" else []
-            u = noise.uniform(k, 0, p, [*self.cuts(p), *shared], self.degree)
-            twins = self._step_twins(network, k, site, ahead, u, noise)
+        forks = Forks(problem, noise, self.tails, self.channels)
+        terms: list[Tensor] = []
+
+        def states(k: int, a: Tensor, carry: Any) -> Tensor:
+            site, fixed = problem.sites[k], a.detach()
+            p = site.units.law.cdf(fixed)
+            cuts = [*self.cuts(p), *forks.reach(k)]
+            u = noise.uniform(k, 0, p, cuts, self.degree)
+            forks.step(k, u)
             for bit, coefficient in self.draw_twins(k, fixed, u, site.units.law, noise):
-                linear.append(sum_units(coefficient * a, site.shared))
-                twins.append(_advance(network, k, site, carry, bit))
-            carry = _advance(network, k, site, carry, u < p)
-        value = problem.value(network.output(carry))
-        with torch.no_grad():
-            twin_values = [problem.value(network.output(twin)) for twin in twins]
-        total = sum((value.detach() - f) * term for f, term in zip(twin_values, linear, strict=True))
-        assert isinstance(total, Tensor)
+                forks.add(k, carry, bit)
+                terms.append(sum_units(coefficient * a, site.shared))
+            return site.units.state((u < p).to(problem.dtype))
+
+        value = problem.run(states)
+        total = torch.zeros_like(value)
+        for twin, term in zip(forks.values(), terms, strict=True):
+            total = total + (value.detach() - twin) * term
         return value + (total - total.detach())  # exactly the value
-
-    def _step_twins(
-        self, network: StochasticNetwork, k: int, site: Site, ahead: list[tuple[Tensor, Any]], u: Tensor, noise: Noise
-    ) -> list[Any]:
-        stepped = []
-        for j, (b, carry) in enumerate(ahead):
-            p = site.units.law.cdf(b)
-            v = u if self.tails == "common" else noise.uniform(k, self.channels + j, p)
-            stepped.append(_advance(network, k, site, carry, v < p))
-        return stepped
-
-
-def check_tails(who: str, tails: object) -> None:
-    """Raise unless it is one of ``Tails``."""
-    if tails not in get_args(Tails):
-        raise EstimlabError(f"{who}(tails={tails!r}): tails is 'independent' or 'common'.")
-
-
-def _preactivations(network: StochasticNetwork, k: int, carries: list[Any]) -> list[tuple[Tensor, Any]]:
-    with torch.no_grad():
-        return [network.preactivation(k, carry) for carry in carries]
-
-
-def _advance(network: StochasticNetwork, k: int, site: Site, carry: Any, bit: Tensor) -> Any:
-    dtype = next(network.parameters()).dtype
-    return network.advance(k, carry, site.units.state(bit.to(dtype)))
 
 
 @dataclass(frozen=True)

@@ -131,12 +131,13 @@ class ActivationEstimator(Estimator):
 
     def surrogate(self, problem: Problem, noise: Noise) -> Float[Tensor, " batch"]:
         """The objective of one pass through the network."""
-        network, carry = problem.network, problem.network.initial(problem.inputs)
-        for k, site in enumerate(problem.sites):
-            a, carry = network.preactivation(k, carry)
-            uniform = self._uniforms(k, a.detach(), site.units.law, noise)
-            carry = network.advance(k, carry, self.activate(a, uniform, site.units))
-        return problem.value(network.output(carry))
+
+        def states(k: int, a: Tensor, carry: Any) -> Tensor:
+            units = problem.sites[k].units
+            uniform = self._uniforms(k, a.detach(), units.law, noise)
+            return self.activate(a, uniform, units)
+
+        return problem.run(states)
 
     def _uniforms(self, k: int, a: Tensor, law: NoiseLaw, noise: Noise) -> Tensor:
         """What ``activate`` takes, with the cuts and the degree that a quadrature over it needs."""

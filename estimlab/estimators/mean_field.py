@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import math
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from jaxtyping import Float
@@ -76,18 +76,20 @@ class MomentPass(Estimator):
     def surrogate(self, problem: Problem, noise: Noise) -> Float[Tensor, " batch"]:
         """The objective of one pass of means."""
         stages = linear_stages(problem, self)
-        network, carry = problem.network, problem.network.initial(problem.inputs)
         variance = torch.empty(0)
-        for k, site in enumerate(problem.sites):
-            z, carry = network.preactivation(k, carry)
+
+        def means(k: int, z: Tensor, carry: Any) -> Tensor:
+            nonlocal variance
+            units = problem.sites[k].units
             u = noise.uniform(k, 0, torch.full_like(z, 0.5), degree=self.degree if k > 0 else 0)
             if k > 0:
                 v = functional.linear(variance, stages[k - 1].weight ** 2)
-                z = self.argument(z, v, u, site.units.law)
-            p, q = site.units.law.cdf(z), site.units.law.cdf(-z)
-            variance = site.units.gap**2 * p * q
-            carry = network.advance(k, carry, site.units.state(p))
-        return problem.value(network.output(carry))
+                z = self.argument(z, v, u, units.law)
+            p, q = units.law.cdf(z), units.law.cdf(-z)
+            variance = units.gap**2 * p * q
+            return units.state(p)
+
+        return problem.run(means)
 
 
 @final

@@ -51,13 +51,15 @@ class MuProp(Estimator):
 
     def surrogate(self, problem: Problem, noise: Noise) -> Float[Tensor, " batch"]:
         """The value, with the terms of all layers as its gradient."""
-        value, layers = rollout(problem, noise)
+        value, path = rollout(problem, noise)
         mean_value, means, slopes = mean_field(problem)
         total = torch.zeros_like(mean_value)
-        for layer, mean, slope in zip(layers, means, slopes, strict=True):
-            rest = value.detach() - mean_value - layer.sum_units(slope * (layer.state - mean))
-            direct = slope * layer.site.units.gap * layer.law.density(layer.a.detach())
-            total = total + rest * layer.sum_units(layer.score * layer.a) + layer.sum_units(direct * layer.a)
+        for drawn, mean, slope in zip(path, means, slopes, strict=True):
+            expansion = drawn.sum_units(slope * (drawn.state - mean))
+            rest = value.detach() - mean_value - expansion
+            known = slope * drawn.site.units.gap * drawn.law.density(drawn.a.detach())
+            total = total + rest * drawn.sum_units(drawn.score * drawn.a)
+            total = total + drawn.sum_units(known * drawn.a)
         return value + (total - total.detach())
 
 
@@ -66,16 +68,18 @@ def mean_field(problem: Problem) -> tuple[Float[Tensor, " batch"], Sequence[Tens
 
     At a site that all examples share, the slope of the mean over the examples.
     """
-    network, like = problem.network, next(problem.network.parameters())
 
     def run(shifts: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        carry, means = network.initial(problem.inputs), []
-        for k, (site, shift) in enumerate(zip(problem.sites, shifts, strict=True)):
-            a, carry = network.preactivation(k, carry)
-            means.append(site.units.state(site.units.law.cdf(a)) + shift)
-            carry = network.advance(k, carry, means[-1])
-        return problem.value(network.output(carry)), means
+        means: list[Tensor] = []
 
+        def states(k: int, a: Tensor, carry: Any) -> Tensor:
+            units = problem.sites[k].units
+            means.append(units.state(units.law.cdf(a)) + shifts[k])
+            return means[-1]
+
+        return problem.run(states), means
+
+    like = next(problem.network.parameters())
     shapes = [site.shape if site.shared else (problem.batch, *site.shape) for site in problem.sites]
     with torch.no_grad():  # nothing here is differentiated again
         result: Any = torch.func.vjp(run, [like.new_zeros(shape) for shape in shapes], has_aux=True)

@@ -13,7 +13,8 @@ from torch import Tensor
 from estimlab.estimators.base import Cost, Estimator
 from estimlab.estimators.chains import linear_stages
 from estimlab.estimators.claims import Claims
-from estimlab.estimators.rollout import Layer, rollout
+from estimlab.estimators.forks import flipped
+from estimlab.estimators.rollout import DrawnSite, rollout
 from estimlab.model.problem import Problem
 from estimlab.randomness.noise import Noise
 
@@ -57,34 +58,34 @@ class PSA(Estimator):
     def surrogate(self, problem: Problem, noise: Noise) -> Float[Tensor, " batch"]:
         """The value, with the gradient of the expected head and of the flips of all layers."""
         stages = linear_stages(problem, self)
-        value, layers = rollout(problem, noise)
-        differences = _flipped_values(problem, layers[-1]) - value[:, None]
-        unlikely = layers[-1].law.cdf(-layers[-1].towards(layers[-1].a.detach())).flatten(1)
+        value, path = rollout(problem, noise)
+        last = path[-1]
+        differences = _flipped_values(problem, last) - value[:, None]
+        unlikely = last.law.cdf(-last.towards(last.a.detach())).flatten(1)
         total = value + (unlikely * differences).mean(1)
         u = differences.detach()
-        for k in range(len(layers) - 1, -1, -1):
-            layer = layers[k]
-            slope = -layer.towards(layer.law.density(layer.a.detach()))
-            total = total + (u * (slope * layer.a).flatten(1)).sum(1)
+        for k in range(len(path) - 1, -1, -1):
+            drawn = path[k]
+            slope = -drawn.towards(drawn.law.density(drawn.a.detach()))
+            total = total + (u * (slope * drawn.a).flatten(1)).sum(1)
             if k > 0:
-                u = _through(layer, layers[k - 1], stages[k - 1].weight.detach(), u)
+                u = _through(drawn, path[k - 1], stages[k - 1].weight.detach(), u)
         return value.detach() + (total - total.detach())
 
 
-def _flipped_values(problem: Problem, last: Layer) -> Float[Tensor, "batch units"]:
+def _flipped_values(problem: Problem, last: DrawnSite) -> Float[Tensor, "batch units"]:
     """The objective with each unit of the last layer flipped in turn, all in one pass."""
     size = last.site.size
-    unit = torch.eye(size, dtype=torch.bool, device=last.bit.device).reshape(size, 1, *last.site.shape)
-    states = last.site.units.state((last.bit ^ unit).to(last.a.dtype))
+    states = last.site.units.state(flipped(last.site, last.bit).to(last.a.dtype))
     output = problem.network.output(states.flatten(0, 1))
     return problem.repeated(size).value(output).reshape(size, -1).T
 
 
 def _through(
-    layer: Layer, below: Layer, weight: Float[Tensor, "units inputs"], u: Float[Tensor, "batch units"]
+    drawn: DrawnSite, below: DrawnSite, weight: Float[Tensor, "units inputs"], u: Float[Tensor, "batch units"]
 ) -> Float[Tensor, "batch inputs"]:
     """u of the layer below: the change of every unit's distribution function as each input is flipped."""
-    a = layer.a.detach()[:, None]
+    a = drawn.a.detach()[:, None]
     step = -below.site.units.gap * below.towards(torch.ones_like(below.a.detach()))
-    changes = layer.law.cdf(a + step[:, :, None] * weight.T) - layer.law.cdf(a)
-    return torch.einsum("bij,bj->bi", changes, -layer.towards(u))
+    changes = drawn.law.cdf(a + step[:, :, None] * weight.T) - drawn.law.cdf(a)
+    return torch.einsum("bij,bj->bi", changes, -drawn.towards(u))

@@ -16,7 +16,7 @@ from torch import Tensor
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Cost, Estimator
 from estimlab.estimators.claims import Claims
-from estimlab.estimators.rollout import Layer, rollout
+from estimlab.estimators.rollout import DrawnSite, rollout
 from estimlab.estimators.temperature import check_temperature
 from estimlab.model.laws import NoiseLaw, PerUnit
 from estimlab.model.problem import Problem
@@ -65,7 +65,7 @@ class ConditionalControl(Estimator):
         return Claims(exact_degree=math.inf, unbiased="all layers", bounded_variance=False)
 
     @abc.abstractmethod
-    def control(self, layer: Layer, z: Tensor, relaxed: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    def control(self, drawn: DrawnSite, z: Tensor, relaxed: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         """c at a layer, from its noisy pre-activations and the relaxed objective."""
 
     def cost(self, depth: int) -> Cost:
@@ -74,61 +74,64 @@ class ConditionalControl(Estimator):
 
     def surrogate(self, problem: Problem, noise: Noise) -> Float[Tensor, " batch"]:
         """The value, with the terms of all layers as its gradient."""
-        value, layers = rollout(problem, noise, cuts=self._kinks, degree=math.inf)
+        value, path = rollout(problem, noise, cuts=self._kinks, degree=math.inf)
         total = torch.zeros_like(value)
-        for k, layer in enumerate(layers):
-            v = self._conditional_uniform(k, layer, noise)
-            _, slope = self._control(problem, layers, k, partial(free, layer=layer))
-            given, slope_given = self._control(problem, layers, k, partial(conditional, layer=layer, v=v))
-            score = layer.sum_units(layer.score * layer.a)
-            total = total + (value.detach() - given) * score + layer.sum_units((slope - slope_given) * layer.a)
+        for k, drawn in enumerate(path):
+            v = self._conditional_uniform(k, drawn, noise)
+            _, slope = self._control(problem, path, k, partial(free, drawn=drawn))
+            given, slope_given = self._control(problem, path, k, partial(conditional, drawn=drawn, v=v))
+            score = drawn.sum_units(drawn.score * drawn.a)
+            total = total + (value.detach() - given) * score + drawn.sum_units((slope - slope_given) * drawn.a)
         return value + (total - total.detach())
 
     def _kinks(self, a: Tensor, law: NoiseLaw) -> list[Tensor]:
         return law.relaxation_kinks(a, self.temperature)
 
-    def _conditional_uniform(self, k: int, layer: Layer, noise: Noise) -> Tensor:
-        tail = layer.law.cdf(layer.towards(layer.a.detach()))
-        below = torch.where(layer.bit, layer.uniform, 1 - layer.uniform)
+    def _conditional_uniform(self, k: int, drawn: DrawnSite, noise: Noise) -> Tensor:
+        tail = drawn.law.cdf(drawn.towards(drawn.a.detach()))
+        below = torch.where(drawn.bit, drawn.uniform, 1 - drawn.uniform)
         if self.coupling == "common":
             return (below / tail).clamp(max=1)
-        levels = [torch.where(layer.bit, level, 1 - level) for level in self._kinks(layer.a.detach(), layer.law)]
+        levels = [torch.where(drawn.bit, level, 1 - level) for level in self._kinks(drawn.a.detach(), drawn.law)]
         cuts = [(level / tail).clamp(max=1) for level in levels] or [torch.full_like(tail, 0.5)]
         return noise.uniform(k, 1, tail, cuts, math.inf)
 
     def _control(
-        self, problem: Problem, layers: list[Layer], k: int, noisy: Callable[[Tensor], Tensor]
+        self, problem: Problem, path: list[DrawnSite], k: int, noisy: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, Tensor]:
         """c at layer k's z, and its slope by the pre-activations."""
 
         def run(a: Tensor) -> Tensor:
             z = noisy(a)
-            return self.control(layers[k], z, self._relaxed(problem, layers, k, z))
+            return self.control(path[k], z, self._relaxed(problem, path, k, z))
 
         with torch.no_grad():  # nothing here is differentiated again
-            result: Any = torch.func.vjp(run, layers[k].a.detach())
+            result: Any = torch.func.vjp(run, path[k].a.detach())
             value, pull = result
             (slope,) = pull(torch.ones_like(value))
-        return value, slope / problem.batch if layers[k].site.shared else slope
+        return value, slope / problem.batch if path[k].site.shared else slope
 
-    def _relaxed(self, problem: Problem, layers: list[Layer], k: int, z: Tensor) -> Tensor:
-        network, carry = problem.network, layers[k].carry
-        for j, layer in enumerate(layers[k:], k):
-            if j > k:
-                a, carry = network.preactivation(j, carry)
-                z = a - layer.law.quantile(layer.uniform)
-            carry = network.advance(j, carry, layer.site.units.state(layer.law.cdf(z / self.temperature)))
-        return problem.value(network.output(carry))
+    def _relaxed(self, problem: Problem, path: list[DrawnSite], k: int, z: Tensor) -> Float[Tensor, " batch"]:
+        """The objective with relaxed states from layer k on, whose noisy pre-activations are z."""
+
+        def states(j: int, a: Tensor, carry: Any) -> Tensor:
+            return self._relaxed_state(path[j], free(a, path[j]))
+
+        carry = problem.network.advance(k, path[k].carry, self._relaxed_state(path[k], z))
+        return problem.run(states, k + 1, carry)
+
+    def _relaxed_state(self, drawn: DrawnSite, z: Tensor) -> Tensor:
+        return drawn.site.units.state(drawn.law.cdf(z / self.temperature))
 
 
-def free(a: PerUnit, layer: Layer) -> PerUnit:
+def free(a: PerUnit, drawn: DrawnSite) -> PerUnit:
     """z: the noise that decided the state."""
-    return a - layer.law.quantile(layer.uniform)
+    return a - drawn.law.quantile(drawn.uniform)
 
 
-def conditional(a: PerUnit, layer: Layer, v: PerUnit) -> PerUnit:
+def conditional(a: PerUnit, drawn: DrawnSite, v: PerUnit) -> PerUnit:
     """z~: noise given the state, its quantile taken in the tail on the state's side, which loses no digits."""
-    return a - layer.towards(layer.law.quantile(v * layer.law.cdf(layer.towards(a))))
+    return a - drawn.towards(drawn.law.quantile(v * drawn.law.cdf(drawn.towards(a))))
 
 
 @final
@@ -147,7 +150,7 @@ class REBAR(ConditionalControl):
 
     citation: ClassVar[str] = "Tucker et al. 2017, arXiv 1703.07370"
 
-    def control(self, layer: Layer, z: Tensor, relaxed: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    def control(self, drawn: DrawnSite, z: Tensor, relaxed: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         """The relaxed objective, scaled."""
         return self.eta * relaxed
 
@@ -185,7 +188,7 @@ class RELAX(ConditionalControl):
                 "numbers, for example ((0.1, 1.0, 0.0),)."
             )
 
-    def control(self, layer: Layer, z: Tensor, relaxed: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    def control(self, drawn: DrawnSite, z: Tensor, relaxed: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         """The relaxed objective, scaled, plus the network of the noisy pre-activations."""
         rest = sum(outer * torch.tanh(inner * z + offset) for outer, inner, offset in self.hidden)
-        return self.eta * relaxed + layer.sum_units(torch.zeros_like(z) + rest)
+        return self.eta * relaxed + drawn.sum_units(torch.zeros_like(z) + rest)

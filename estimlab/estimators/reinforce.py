@@ -53,8 +53,8 @@ class Reinforce(Estimator):
 
     def surrogate(self, problem: Problem, noise: Noise) -> Float[Tensor, " batch"]:
         """The value, with the score times the advantage as its gradient."""
-        value, layers = rollout(problem, noise)
-        linear = (value.detach() - self._baseline(problem)) * log_score(layers)
+        value, path = rollout(problem, noise)
+        linear = (value.detach() - self._baseline(problem)) * log_score(path)
         return value + (linear - linear.detach())  # exactly the value
 
     def _baseline(self, problem: Problem) -> Tensor | float:
@@ -107,7 +107,7 @@ class ReinforceLOO(Estimator):
         passes = [rollout(problem, noise, channel) for channel in range(self.samples)]
         values = torch.stack([value.detach() for value, _ in passes])
         total = torch.zeros_like(values[0])
-        for fixed, (value, layers) in zip(values, passes, strict=True):
+        for fixed, (value, path) in zip(values, passes, strict=True):
             others = (values.sum(0) - fixed) / (self.samples - 1)
-            total = total + (value + (fixed - others) * log_score(layers)) / self.samples
+            total = total + (value + (fixed - others) * log_score(path)) / self.samples
         return values[0] + (total - total.detach())

@@ -13,15 +13,15 @@ from torch import Tensor
 
 from estimlab.errors import EstimlabError
 from estimlab.model.laws import NoiseLaw, PerUnit
-from estimlab.model.network import Site
 from estimlab.model.problem import Problem
+from estimlab.model.units import Site
 from estimlab.randomness.noise import Noise
 
 Cuts = Callable[[Tensor, NoiseLaw], list[Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class DrawnSite:
     """One site of a drawn pass.
 
     Attributes:
@@ -64,8 +64,8 @@ class Layer:
 
 def rollout(
     problem: Problem, noise: Noise, channel: int = 0, cuts: Cuts | None = None, degree: float = 0
-) -> tuple[Float[Tensor, " batch"], list[Layer]]:
-    """Draw every site in turn with one channel of the noise; the value of the objective, and the sites.
+) -> tuple[Float[Tensor, " batch"], list[DrawnSite]]:
+    """Draw every site in turn with one channel of the noise; the value of the objective, and the path that it is of.
 
     Args:
         problem: what is drawn.
@@ -74,21 +74,23 @@ def rollout(
         cuts: where else than at P(high) a draw jumps as a function of a site's uniforms.
         degree: of the draw as a polynomial of them between the cuts.
     """
-    network, carry = problem.network, problem.network.initial(problem.inputs)
-    layers: list[Layer] = []
-    for k, site in enumerate(problem.sites):
-        a, carry = network.preactivation(k, carry)
+    path: list[DrawnSite] = []
+
+    def states(k: int, a: Tensor, carry: Any) -> Tensor:
+        site = problem.sites[k]
         p = site.units.law.cdf(a.detach())
         extra = [] if cuts is None else cuts(a.detach(), site.units.law)
         u = noise.uniform(k, channel, p, [p, *extra], degree)
-        layers.append(Layer(site, carry, a, u, u < p))
-        carry = network.advance(k, carry, layers[-1].state)
-    return problem.value(network.output(carry)), layers
+        path.append(DrawnSite(site, carry, a, u, u < p))
+        return path[-1].state
+
+    return problem.run(states), path
 
 
-def log_score(layers: list[Layer]) -> Float[Tensor, "..."]:
+def log_score(path: list[DrawnSite]) -> Float[Tensor, "..."]:
     """``sum_k log P(x_k | x_{k-1})`` up to a constant: a function whose derivative by the parameters is the score."""
-    return sum((layer.sum_units(layer.score * layer.a) for layer in layers), start=layers[0].a.new_zeros(()))
+    terms = (drawn.sum_units(drawn.score * drawn.a) for drawn in path)
+    return sum(terms, start=path[0].a.new_zeros(()))
 
 
 def sum_units(term: Float[Tensor, "..."], shared: bool) -> Float[Tensor, "..."]:

@@ -121,13 +121,17 @@ def _device(value: Any) -> torch.device:
     return device
 
 
-def units(value: Any, who: str, name: str) -> Units:
-    """Units of any kind; of a law (an instance, a class or a name) binary ones with states -1 and +1."""
+def binary_units(value: Any, who: str, name: str) -> BinaryUnits:
+    """Binary units; of a law (an instance, a class or a name) with states -1 and +1."""
     is_law = isinstance(value, (NoiseLaw, str)) or (isinstance(value, type) and issubclass(value, NoiseLaw))
-    if is_law:
-        return BinaryUnits(NoiseLaw.given(value, who, name))
-    found: Units = value if isinstance(value, Units) else BinaryUnits.given(value, who, name)
+    law = NoiseLaw.given(value, who, name) if is_law else None
+    found: BinaryUnits = BinaryUnits.given(value, who, name) if law is None else BinaryUnits(law)
     return found
+
+
+def units(value: Any, who: str, name: str) -> Units:
+    """Units of any kind; else what stands for binary ones."""
+    return value if isinstance(value, Units) else binary_units(value, who, name)
 
 
 def units_of_layers(value: Any, depth: int) -> tuple[Units, ...]:

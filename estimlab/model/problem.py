@@ -19,7 +19,7 @@ from estimlab.declared import Declared
 from estimlab.errors import EstimlabError, ImpureError, Impurity
 from estimlab.model import arguments
 from estimlab.model.chain import Chain
-from estimlab.model.network import StochasticNetwork
+from estimlab.model.network import Activation, StochasticNetwork, all_low
 from estimlab.model.objectives import check_objective
 from estimlab.model.probe import private, probe
 from estimlab.model.units import LayerOfUnits, Site
@@ -147,6 +147,19 @@ class Problem(Declared):
     def value(self, output: Tensor) -> Float[Tensor, " batch"]:
         """The objective at a network output, one value per example."""
         return self.objective(output, self.targets)
+
+    def run(self, activation: Activation, start: int = 0, carry: Any = None) -> Float[Tensor, " batch"]:
+        """The objective after one pass in which ``activation(k, a, carry)`` gives the states of site k.
+
+        Args:
+            activation: as ``StochasticNetwork.run`` takes it.
+            start: first site of the pass.
+            carry: before that site; of the inputs where the pass starts at the first.
+        """
+        network = self.network
+        if start == 0:
+            carry = network.initial(self.inputs)
+        return self.value(network.output(network.through(carry, activation, start, len(self.sites))))
 
     def to(self, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Problem:
         """The problem in another floating type or on another device: itself where it is there already, else a copy."""
@@ -296,11 +309,7 @@ class Problem(Declared):
             with torch.no_grad():
                 layered = network.layered(inputs)
                 sites = network.sites(inputs) if layered is None else tuple(s for one in layered for s in one.sites)
-                carry = network.initial(inputs)
-                for k, site in enumerate(sites):
-                    a, carry = network.preactivation(k, carry)
-                    carry = network.advance(k, carry, torch.full_like(a, site.units.low))
-                output = network.output(carry)
+                output = network.run(inputs, all_low(sites), len(sites))
         except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise EstimlabError(
                 f"Problem: the network cannot be evaluated on {given}: {error}. {arguments.advice(self.inputs)}"

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from estimlab.model.chain import Chain
+from estimlab.model.units import BinaryUnits
 
 REPEATS = 32  # sampled states per example in the normalisation
 
@@ -46,6 +47,7 @@ def initialise(network: Chain, inputs: Tensor | None, rng: np.random.Generator) 
     for stage, units in zip(network.stages, network.units, strict=True):
         if states is None:
             return
+        assert isinstance(units, BinaryUnits)
         _normalise(stage, states)
         a = stage(states)
         uniform = (_uniform(rng, a.shape) + 1) / 2

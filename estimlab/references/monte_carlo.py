@@ -150,12 +150,15 @@ class FlippedFutures:
 
     def __call__(self, uniforms: Uniforms) -> tuple[Float[Tensor, ""], Float[Tensor, " batch"]]:
         """A scalar whose gradient is the draw, and the value of each example; one tensor of uniforms per site."""
-        carry, path = self.problem.network.initial(self.problem.inputs), []
-        for k in range(self.sampled):
-            a, carry = self.problem.network.preactivation(k, carry)
+        network = self.problem.network
+        path: list[tuple[Tensor, Any, Tensor]] = []
+
+        def states(k: int, a: Tensor, carry: Any) -> Tensor:
             high = self._high(k, a.detach(), uniforms)
             path.append((a, carry, high))
-            carry = self._advance(k, carry, high)
+            return self._state(k, high)
+
+        carry = network.through(network.initial(self.problem.inputs), states, 0, self.sampled)
         value = self._tail(carry)
         surrogate = value.mean()
         for k, (a, carry, high) in enumerate(path):
@@ -175,36 +178,43 @@ class FlippedFutures:
         """Value of each example in the future with one unit of site k flipped, unit by unit."""
 
         def value(unit: Tensor) -> Tensor:
-            return self._future(k + 1, self._advance(k, carry, high ^ unit), uniforms)
+            state = self._state(k, high ^ unit)
+            return self._future(k + 1, self.problem.network.advance(k, carry, state), uniforms)
 
         site = self.problem.sites[k]
         units = torch.eye(site.size, dtype=torch.bool, device=high.device).reshape(-1, *site.shape)
         return torch.vmap(value, chunk_size=self.flips)(units)
 
     def _future(self, start: int, carry: Any, uniforms: Uniforms) -> Float[Tensor, " batch"]:
-        for k in range(start, self.sampled):
-            a, carry = self.problem.network.preactivation(k, carry)
-            carry = self._advance(k, carry, self._high(k, a, uniforms))
-        return self._tail(carry)
+        """Value of each example after the sites from ``start`` on, drawn by the given uniforms."""
+
+        def states(k: int, a: Tensor, carry: Any) -> Tensor:
+            return self._state(k, self._high(k, a, uniforms))
+
+        return self._tail(self.problem.network.through(carry, states, start, self.sampled))
 
     def _high(self, k: int, a: Tensor, uniforms: Uniforms) -> Tensor:
         return uniforms[k] < self.problem.sites[k].units.law.cdf(a)
 
-    def _advance(self, k: int, carry: Any, high: Tensor) -> Any:
-        return self.problem.network.advance(k, carry, self.problem.sites[k].units.state(high.to(self.problem.dtype)))
+    def _state(self, k: int, high: Tensor) -> Tensor:
+        return self.problem.sites[k].units.state(high.to(self.problem.dtype))
 
     def _tail(self, carry: Any) -> Float[Tensor, " batch"]:
         """Objective of each example after the last sampled site; its expectation where the last one is enumerated."""
-        problem, network, k = self.problem, self.problem.network, self.sampled
+        problem, k = self.problem, self.sampled
+        network = problem.network
         if k == len(problem.sites):
             return problem.value(network.output(carry))
-        site, (a, carry) = problem.sites[k], network.preactivation(k, carry)
+        site = problem.sites[k]
+        a, carry = network.preactivation(k, carry)
 
         def value(state: Tensor) -> Tensor:
             return problem.value(network.output(network.advance(k, carry, state.expand(a.shape))))
 
-        values = torch.vmap(value)(LayerOfUnits(site.units, site.shape).table(a, 0, 2**site.size))
-        return (joint_probabilities(site.units.law, a.flatten(1)) * values.T).sum(1)
+        states = LayerOfUnits(site.units, site.shape).table(a, 0, 2**site.size)
+        values = torch.vmap(value)(states)
+        probabilities = joint_probabilities(site.units.law, a.flatten(1))
+        return (probabilities * values.T).sum(1)
 
 
 def joint_probabilities(law: NoiseLaw, a: Float[Tensor, "batch units"]) -> Float[Tensor, "batch states"]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import final
+from functools import partial
+from typing import Any, final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from estimlab.arguments import count
@@ -50,20 +51,27 @@ class PathEnumeration(Reference):
         self._check(problem)
         fingerprint = Fingerprint.of(problem)
         problem = problem.differentiable(torch.float64)
-        names, parameters = zip(*problem.network.named_parameters(), strict=True)
-        paths = 2 ** sum(site.size for site in problem.sites)
+        parameters = dict(problem.network.named_parameters())
+        value = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
         expected = torch.zeros(problem.batch, dtype=torch.float64, device=problem.device)
-        probability = torch.zeros_like(expected)
-        total = [torch.zeros_like(p) for p in parameters]
+        total_probability = torch.zeros_like(expected)
+        for numbers in self._blocks(problem):
+            probability, objective = torch.vmap(partial(_follow, problem))(numbers)
+            part = (probability * objective).sum(0)
+            derivatives = torch.autograd.grad(part.mean(), list(parameters.values()), materialize_grads=True)
+            for name, derivative in zip(parameters, derivatives, strict=True):
+                value[name] += derivative
+            expected += part.detach()
+            total_probability += probability.detach().sum(0)
+        checks = {"probability_error": float((total_probability - 1).abs().max())}
+        return exact_gradient(self, problem, fingerprint, expected, value, checks)
+
+    def _blocks(self, problem: Problem) -> Iterator[Int[Tensor, " paths"]]:
+        """The numbers of all paths, ``block_paths`` at a time."""
+        paths = 2 ** sum(site.size for site in problem.sites)
         for start in range(0, paths, self.block_paths):
-            index = torch.arange(start, min(start + self.block_paths, paths), device=problem.device)
-            weight, value = torch.vmap(lambda i: _follow(problem, i))(index)
-            block = (weight * value).sum(0)
-            grads = torch.autograd.grad(block.mean(), parameters, allow_unused=True)
-            total = [t if g is None else t + g for t, g in zip(total, grads, strict=True)]
-            expected, probability = expected + block.detach(), probability + weight.detach().sum(0)
-        checks = {"probability_error": float((probability - 1).abs().max())}
-        return exact_gradient(self, problem, fingerprint, expected, dict(zip(names, total, strict=True)), checks)
+            stop = min(start + self.block_paths, paths)
+            yield torch.arange(start, stop, device=problem.device)
 
     def _check(self, problem: Problem) -> None:
         Problem.given(problem, "PathEnumeration.gradient", "problem")
@@ -77,19 +85,22 @@ class PathEnumeration(Reference):
             )
 
 
-def _follow(problem: Problem, index: Tensor) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
-    """Probability and objective of one path for every example; the bits of ``index`` are the states."""
-    network, carry = problem.network, problem.network.initial(problem.inputs)
-    weight: Tensor | float = 1.0
-    for k, site in enumerate(problem.sites):
-        a, carry = network.preactivation(k, carry)
-        powers = 2 ** torch.arange(site.size, device=index.device)
-        bits = torch.div(index, powers, rounding_mode="floor").remainder(2).reshape(site.shape)
-        index = torch.div(index, 2**site.size, rounding_mode="floor")
-        high = bits.expand(a.shape) == 1
-        chosen = site.units.law.cdf(torch.where(high, a, -a))
-        weight = weight * (chosen.prod() if site.shared else chosen.reshape(-1, math.prod(site.shape)).prod(1))
-        carry = network.advance(k, carry, torch.where(high, site.units.high, site.units.low).to(a.dtype))
-    return weight * torch.ones(problem.batch, dtype=torch.float64, device=problem.device), problem.value(
-        network.output(carry)
-    )
+def _follow(problem: Problem, number: Int[Tensor, ""]) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+    """P(path) and objective(path) of every example, on the path of this number: its binary digits are the states."""
+    sizes = [site.size for site in problem.sites]
+    places = torch.arange(sum(sizes), device=number.device)
+    digits = (number >> places) & 1
+    highs = (digits == 1).split(sizes)
+    probability = torch.ones(problem.batch, dtype=torch.float64, device=problem.device)
+
+    def states(k: int, a: Tensor, carry: Any) -> Tensor:
+        nonlocal probability
+        site = problem.sites[k]
+        high = highs[k].reshape(site.shape).expand(a.shape)
+        chances = site.units.law.cdf(torch.where(high, a, -a))
+        joint = chances.prod() if site.shared else chances.reshape(-1, site.size).prod(1)
+        probability = probability * joint
+        return torch.where(high, site.units.high, site.units.low).to(a.dtype)
+
+    objective = problem.run(states)
+    return probability, objective

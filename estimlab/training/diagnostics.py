@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from estimlab.training.counter_noise import row_keys
-from estimlab.training.trainee import Trainee, evaluation_mode, hard, run
+from estimlab.training.trainee import Trainee, evaluation_mode, hard
 
 DIAGNOSIS = 1 << 22
 """Number of the step from which the draws of diagnoses are counted."""
@@ -63,14 +63,14 @@ def _unit_statistics(trainee: Trainee, inputs: Tensor, seed: int, step: int) -> 
     states = hard(trainee.sites, row_keys(seed, step, torch.arange(len(inputs), device=inputs.device)))
     found: list[tuple[float, float]] = []
 
-    def watch(k: int, a: Tensor) -> Tensor:
+    def watch(k: int, a: Tensor, carry: Any) -> Tensor:
         law = trainee.sites[k].units.law
         rare = law.cdf(-a.float().abs())
         found.append((float(((a.float() / law.scale) ** 2).mean()), float((rare < SATURATED).float().mean())))
-        return states(k, a)
+        return states(k, a, carry)
 
     with evaluation_mode(trainee):
-        run(trainee.network, inputs, len(trainee.sites), watch)
+        trainee.network.run(inputs, watch, len(trainee.sites))
     return found
 
 
@@ -82,13 +82,13 @@ def culprit(trainee: Trainee, inputs: Tensor, targets: Tensor, rows: Tensor) -> 
     layers = list(trainee.layers())
     states, bad = hard(trainee.sites, rows), []
 
-    def watch(k: int, a: Tensor) -> Tensor:
+    def watch(k: int, a: Tensor, carry: Any) -> Tensor:
         if not bool(torch.isfinite(a).all()):
             bad.append(layers[k] if k < len(layers) else str(k))
-        return states(k, a)
+        return states(k, a, carry)
 
     with evaluation_mode(trainee):
-        output = run(trainee.network, inputs, len(trainee.sites), watch)
+        output = trainee.network.run(inputs, watch, len(trainee.sites))
     if bad:
         return f"the pre-activations of layer {bad[0]!r} are NaN or infinite"
     if not bool(torch.isfinite(output).all()):

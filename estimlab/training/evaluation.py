@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from estimlab.errors import EstimlabError
+from estimlab.model.network import Activation
 from estimlab.training.counter_noise import EVALUATION, row_keys
-from estimlab.training.trainee import Activation, Trainee, evaluation_mode, expected, hard, run, sign
+from estimlab.training.trainee import Trainee, evaluation_mode, expected, hard, sign
 
 Mode = Literal["mean", "sign", "draws"]
 Batches = Callable[[], Iterable[tuple[Tensor, Tensor]]]
@@ -99,7 +100,7 @@ def accuracy(trainee: Trainee, batches: Batches, mode: Mode = "mean", draws: int
             shares = torch.zeros((), device=inputs.device)
             for draw in range(draws):
                 states = activation_of(trainee, mode, seed, draw, start, len(inputs))
-                shares = shares + run(trainee.network, inputs, len(trainee.sites), states).float().softmax(1) / draws
+                shares = shares + trainee.network.run(inputs, states, len(trainee.sites)).float().softmax(1) / draws
             correct += int((shares.argmax(1) == targets).sum())
             # an ensemble may give the true class no share at all: a loss of 69 nats, not infinity
             loss -= float(shares.gather(1, targets[:, None]).clamp(min=1e-30).log().sum())

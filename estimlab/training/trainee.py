@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,22 +12,12 @@ from torch import Tensor, nn
 
 from estimlab.errors import EstimlabError, ImpureError, Impurity
 from estimlab.estimators.base import ActivationEstimator, Estimator
-from estimlab.model.network import Site, StochasticNetwork
+from estimlab.model.network import Activation, StochasticNetwork
 from estimlab.model.objectives import Objective
 from estimlab.model.problem import Problem
+from estimlab.model.units import Site
 from estimlab.training.counter_noise import CounterNoise
 from estimlab.training.trained_units import TrainedUnits
-
-Activation = Callable[[int, Tensor], Tensor]
-
-
-def run(network: StochasticNetwork, inputs: Tensor | None, sites: int, activation: Activation) -> Tensor:
-    """The output of one pass in which ``activation(k, a)`` gives the states of site k."""
-    carry: Any = network.initial(inputs)
-    for k in range(sites):
-        a, carry = network.preactivation(k, carry)
-        carry = network.advance(k, carry, activation(k, a))
-    return network.output(carry)
 
 
 class Trainee(nn.Module):
@@ -91,13 +81,16 @@ class Trainee(nn.Module):
         return self.objective(self.output(inputs, rows), targets)
 
     def output(self, inputs: Tensor, rows: Int[Tensor, "batch 2"], watch: Activation | None = None) -> Tensor:
-        """The output of one draw; ``watch(k, a)`` may look at, or replace, the pre-activations before the units do."""
+        """The output of one draw; ``watch(k, a, carry)`` may look at, or replace, what the units are given."""
         units = self.units
         assert units is not None
         for one in units:
             one.rows = rows
-        states = (lambda k, a: units[k](a)) if watch is None else (lambda k, a: units[k](watch(k, a)))
-        return run(self.network, inputs, len(units), states)
+
+        def states(k: int, a: Tensor, carry: Any) -> Tensor:
+            return units[k](a if watch is None else watch(k, a, carry))
+
+        return self.network.run(inputs, states, len(units))
 
     def layers(self) -> dict[str, tuple[str, ...]]:
         """The blocks of each layer."""
@@ -127,7 +120,7 @@ def hard(sites: tuple[Site, ...], rows: Int[Tensor, "batch 2"]) -> Activation:
     """Drawn hard states, whatever the estimator: what a network of binary units is in use."""
     noise = CounterNoise(rows)
 
-    def states(k: int, a: Tensor) -> Tensor:
+    def states(k: int, a: Tensor, carry: Any) -> Tensor:
         p = sites[k].units.law.cdf(_wide(a))
         return sites[k].units.state((noise.uniform(k, 0, p) < p).to(a.dtype))
 
@@ -136,12 +129,12 @@ def hard(sites: tuple[Site, ...], rows: Int[Tensor, "batch 2"]) -> Activation:
 
 def expected(sites: tuple[Site, ...]) -> Activation:
     """Every unit at its mean, ``low + (high - low) F(a)``."""
-    return lambda k, a: sites[k].units.state(sites[k].units.law.cdf(_wide(a)))
+    return lambda k, a, carry: sites[k].units.state(sites[k].units.law.cdf(_wide(a)))
 
 
 def sign(sites: tuple[Site, ...]) -> Activation:
     """Every unit at its more probable state."""
-    return lambda k, a: sites[k].units.state((a > 0).to(a.dtype))
+    return lambda k, a, carry: sites[k].units.state((a > 0).to(a.dtype))
 
 
 def _wide(a: Tensor) -> Tensor:

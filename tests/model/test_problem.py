@@ -40,6 +40,27 @@ def test_stepping_a_chain_is_composing_its_stages():
     assert torch.equal(net.output(net.advance(1, carry, last)), net.head(last))
 
 
+def test_a_run_is_its_steps_and_may_start_at_any_site():
+    net = network(nn.Linear(3, 2), nn.Linear(2, 4), head=nn.Linear(4, 1))
+    made, seen = problem(net), []
+
+    def more_probable(k, a, carry):
+        seen.append((k, carry))
+        return torch.sign(a)
+
+    first = torch.sign(net.stages[0](INPUTS))
+    last = torch.sign(net.stages[1](first))
+    assert torch.equal(net.run(INPUTS, more_probable, sites=2), net.head(last))
+    assert [k for k, _ in seen] == [0, 1]
+    assert torch.equal(seen[1][1], first)
+    assert torch.equal(net.through(INPUTS, more_probable, 0, 1), first)
+    assert torch.equal(net.through(first, more_probable, 1, 1), first)
+    value = made.value(net.head(last))
+    assert torch.equal(made.run(more_probable), value)
+    assert torch.equal(made.run(more_probable, start=1, carry=first), value)
+    assert torch.equal(made.run(more_probable, start=2, carry=last), value)
+
+
 def test_layers_join_weight_and_bias():
     net = network(nn.Linear(3, 2), nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 2)), head=nn.Linear(2, 1))
     layers = net.layers()

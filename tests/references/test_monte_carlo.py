@@ -107,10 +107,10 @@ class OwnFutureOnly(FlippedFutures):
     """The later states of the flipped future are those of the main path."""
 
     def _future(self, start, carry, uniforms):
-        for k in range(start, self.sampled):
-            a, carry = self.problem.network.preactivation(k, carry)
-            carry = self._advance(k, carry, (uniforms[k] < 0.5).expand(a.shape))
-        return self._tail(carry)
+        def states(k, a, carry):
+            return self._state(k, (uniforms[k] < 0.5).expand(a.shape))
+
+        return self._tail(self.problem.network.through(carry, states, start, self.sampled))
 
 
 class WithoutDirect(FlippedFutures):

@@ -21,7 +21,7 @@ from estimlab.training.recipes.cifar10_psa import Cifar10Psa
 from estimlab.training.recipes.cifar10_vgg import Cifar10Vgg
 from estimlab.training.recipes.fashion import Fashion
 from estimlab.training.recipes.mnist_vae import Autoencoder, MnistVae, NegativeBound, bound
-from estimlab.training.trainee import evaluation_mode, hard, run
+from estimlab.training.trainee import evaluation_mode, hard
 
 IMAGE, CPU = torch.Size((3, 32, 32)), torch.device("cpu")
 SMALL_VGG = Cifar10Vgg(
@@ -61,7 +61,7 @@ def test_the_start_from_data_normalises_every_channel():
     sites, seen = network.sites(inputs[:1]), []
     states = hard(sites, row_keys(0, 0, torch.arange(32)))
     with torch.no_grad():
-        run(network, inputs, len(sites), lambda k, a: seen.append(a) or states(k, a))
+        network.run(inputs, lambda k, a, carry: seen.append(a) or states(k, a, carry), len(sites))
     for a in seen:
         assert float(a.mean((0, 2, 3)).abs().max()) < 1e-4
         assert float((a.std((0, 2, 3)) - 1).abs().max()) < 1e-3
@@ -92,7 +92,7 @@ def test_noise_compares_with_float32_also_where_products_are_bfloat16(images):
     inputs, _ = session.examples("train", slice(8))
     seen = []
     with evaluation_mode(session.trainee), session.autocast():
-        session.trainee.output(inputs, row_keys(0, 0, torch.arange(8)), lambda k, a: seen.append(a.dtype) or a)
+        session.trainee.output(inputs, row_keys(0, 0, torch.arange(8)), lambda k, a, carry: seen.append(a.dtype) or a)
     assert seen == [torch.float32] * 8
 
 
@@ -198,7 +198,7 @@ def test_channels_last_in_bfloat16_learns_as_the_plain_layout_does(images):
         for step in range(30):
             rows = row_keys(0, step, torch.arange(40))
             with session.autocast():
-                output = session.trainee.output(inputs, rows, lambda k, a, seen=seen: seen.append(a) or a)
+                output = session.trainee.output(inputs, rows, lambda k, a, carry, seen=seen: seen.append(a) or a)
                 loss = session.trainee.objective(output, targets).float().mean()
             optimiser.zero_grad()
             loss.backward()

@@ -76,13 +76,14 @@ def states(estimator: Estimator, seed: int) -> str:
 
 def objective_at_states(problem: Problem, tables: dict[tuple[int, int], Tensor]) -> Tensor:
     """The objective after one pass of the network whose units are high where u < F(a)."""
-    network, carry = problem.network, problem.network.initial(problem.inputs)
+
+    def states(k: int, a: Tensor, carry: Any) -> Tensor:
+        units = problem.sites[k].units
+        bit = (tables[k, 0] < units.law.cdf(a)).to(a.dtype)
+        return units.state(bit)
+
     with torch.no_grad():
-        for k, site in enumerate(problem.sites):
-            a, carry = network.preactivation(k, carry)
-            bit = (tables[k, 0] < site.units.law.cdf(a)).to(a.dtype)
-            carry = network.advance(k, carry, site.units.state(bit))
-        return problem.value(network.output(carry))
+        return problem.run(states)
 
 
 def cost(estimator: Estimator, seed: int) -> str:

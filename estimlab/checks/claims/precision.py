@@ -15,6 +15,7 @@ from estimlab.checks.problems.settings import Setting
 from estimlab.checks.report import Refuted
 from estimlab.checks.single_draws import SHOW_DRAW, mapped, noise_of, tables_of
 from estimlab.estimators.base import Estimator
+from estimlab.model.network import all_low
 from estimlab.model.problem import Problem
 
 SINGLE = 1e-3  # difference of draws in both types, relative to their size
@@ -89,12 +90,8 @@ def _apart(problem: Problem, estimator: Estimator, seed: int) -> bool:
 
 def _size(problem: Problem) -> Tensor:
     """Of the objective, at all units low."""
-    network, carry = problem.network, problem.network.initial(problem.inputs)
     with torch.no_grad():
-        for k, site in enumerate(problem.sites):
-            a, carry = network.preactivation(k, carry)
-            carry = network.advance(k, carry, torch.full_like(a, site.units.low))
-        return problem.value(network.output(carry)).abs().max()
+        return problem.run(all_low(problem.sites)).abs().max()
 
 
 def _coarse(problem: Problem, estimator: Estimator, seed: int) -> bool:

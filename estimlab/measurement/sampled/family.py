@@ -33,21 +33,22 @@ class Family:
         """The objective of one pass."""
         if len(self.estimators) == 1:
             return self.estimators[0].surrogate(problem, noise)
-        network, carry = problem.network, problem.network.initial(problem.inputs)
-        for k, site in enumerate(problem.sites):
-            a, carry = network.preactivation(k, carry)
-            p = site.units.law.cdf(a.detach())
+        channels = max(getattr(e, "extra_channels", 0) for e in self.estimators)
+
+        def states(k: int, a: Tensor, carry: Any) -> Tensor:
+            units = problem.sites[k].units
+            p = units.law.cdf(a.detach())
             uniform = noise.uniform(k, 0, p)
-            channels = max(getattr(e, "extra_channels", 0) for e in self.estimators)
             extra = [noise.uniform(k, j, p) for j in range(1, 1 + channels)]
             bit = drawn_bit(uniform, p)
             factors = []
             for estimator in self.estimators:
                 assert isinstance(estimator, HardForward)
                 reads = torch.stack(extra[: estimator.extra_channels]) if estimator.extra_channels else uniform
-                factors.append(site.units.gap * estimator.derivative(a.detach(), bit, reads, site.units.law))
-            carry = network.advance(k, carry, _Choice.apply(a, site.units.state(bit), self.turn, *factors))
-        return problem.value(network.output(carry))
+                factors.append(units.gap * estimator.derivative(a.detach(), bit, reads, units.law))
+            return _Choice.apply(a, units.state(bit), self.turn, *factors)
+
+        return problem.run(states)
 
     def gradients(self, value: Tensor, outputs: Sequence[Tensor]) -> list[list[Tensor]]:
         """Per estimator, the gradients of its surrogate by intermediate results."""

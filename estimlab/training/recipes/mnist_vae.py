@@ -14,13 +14,13 @@ from torch.nn import functional
 
 from estimlab.errors import EstimlabError
 from estimlab.model.laws import Logistic
-from estimlab.model.network import Site, StochasticNetwork
+from estimlab.model.network import StochasticNetwork
 from estimlab.model.objectives import Objective
-from estimlab.model.units import BinaryUnits
+from estimlab.model.units import BinaryUnits, Site
 from estimlab.training.counter_noise import EVALUATION, row_keys
 from estimlab.training.recipes.layers import scaled_linear
 from estimlab.training.recipes.recipe import Recipe
-from estimlab.training.trainee import evaluation_mode, hard, run
+from estimlab.training.trainee import evaluation_mode, hard
 
 
 class Autoencoder(StochasticNetwork):
@@ -216,7 +216,7 @@ def bound(session: Any, draws: int, split: str = "test") -> tuple[float, float]:
             total = torch.full((len(inputs),), -math.inf, device=inputs.device)
             for draw in range(draws):
                 states = hard(trainee.sites, row_keys(session.seed, EVALUATION + draw, positions))
-                output = run(trainee.network, inputs, 1, states)
+                output = trainee.network.run(inputs, states, 1)
                 total = torch.logaddexp(total, trainee.objective.log_weight(output, targets).float())
             found.append(math.log(draws) - total)
             start += len(inputs)

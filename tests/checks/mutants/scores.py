@@ -11,6 +11,7 @@ import estimlab as el
 from estimlab.estimators import local_expectation, psa
 from estimlab.estimators.arm import Mirrored
 from estimlab.estimators.base import Cost, Estimator
+from estimlab.estimators.forks import flipped
 from estimlab.estimators.rollout import log_score, rollout
 from mutants.bases import DEGREE, ValuesOnly
 
@@ -89,13 +90,10 @@ class MissingUnit(ValuesOnly):
         return el.LocalExpectation().cost(depth)
 
     def surrogate(self, problem, noise):
-        flip = local_expectation._flip
+        def forget_last(site, bit):
+            return torch.cat((flipped(site, bit)[:-1], bit[None]))
 
-        def forget_last(problem, k, carry, bit):
-            same = problem.network.advance(k, carry, problem.sites[k].units.state(bit.to(problem.dtype)))
-            return torch.cat((flip(problem, k, carry, bit)[:-1], same[None]))
-
-        with mock.patch.object(local_expectation, "_flip", forget_last):
+        with mock.patch.object(local_expectation, "flipped", forget_last):
             return el.LocalExpectation().surrogate(problem, noise)
 
 
