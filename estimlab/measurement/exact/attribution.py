@@ -16,7 +16,8 @@ from estimlab.measurement.exact.layers import ChainLayers
 from estimlab.measurement.exact.moments import checked_factors, require_hard_forward
 from estimlab.measurement.labels import estimator_columns
 from estimlab.model.problem import Problem
-from estimlab.references.layerwise import LayerwiseEnumeration, require_chain
+from estimlab.references.choice import exact_reference
+from estimlab.references.layerwise import require_chain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,7 +133,7 @@ def attribute_bias(problem: Problem, estimator: Estimator | type[Estimator] | st
     problem = arguments.problem(problem, "attribute_bias")
     estimator = hard = require_hard_forward(estimator, "attribute_bias")
     require_chain(problem, "attribute_bias")
-    truth = LayerwiseEnumeration().gradient(problem)
+    truth = exact_reference(problem)
     layers = ChainLayers(problem.to(dtype=torch.float64))
     with torch.no_grad():
         contributions = _Attribution(layers, hard).compute()
