@@ -31,7 +31,7 @@ sentences: $(STAMP)
 	$(BIN)/python tests/readme_tables.py
 
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(if $(AGAINST),--against $(AGAINST))
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "estimlab needs Python 3.11 or newer; set PYTHON=...")'

@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import activations, engine, others, sampling, scaling
+from benchmarks.against import against, sides
 from benchmarks.timing import Row, machine
+from estimlab.errors import EstimlabError
 from estimlab.files import replace_file, require_writable
 
 RESULTS = Path(__file__).parent / "results"
@@ -38,8 +40,16 @@ def main(
     parts: Annotated[
         list[str] | None, typer.Argument(help=f"{', '.join(PARTS)}; all and the figure by default.")
     ] = None,
+    revision: Annotated[
+        str | None, typer.Option("--against", help="Compare this checkout with a revision of it; nothing is written.")
+    ] = None,
 ) -> None:
     """Measure, print, and write benchmarks/results/ratios.json and cost.pdf, cost.png."""
+    if revision is not None:
+        if parts:
+            raise typer.BadParameter(f"{', '.join(parts)}: --against has cases of its own, leave the parts out.")
+        _compare(revision)
+        return
     if not parts:
         require_writable(*(RESULTS / name for name in ("ratios.json", "cost.json", "cost.pdf", "cost.png")))
     console, found = Console(), []
@@ -55,6 +65,19 @@ def main(
         _write("cost", {"machine": machine(), "rows": costs})
         scaling.draw(costs, RESULTS / "cost")
         console.print("written: ratios.json, cost.json, cost.pdf, cost.png in benchmarks/results")
+
+
+def _compare(revision: str) -> None:
+    """Print the ratios of a revision to this checkout."""
+    console = Console()
+    try:
+        console.print(sides(revision), highlight=False, markup=False)
+        with console.status(f"against {revision} ..."):
+            rows = against(revision)
+    except EstimlabError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    console.print(_table(rows))
 
 
 def _table(rows: list[Row]) -> Table:

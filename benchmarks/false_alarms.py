@@ -40,7 +40,7 @@ def _alarms(part: tuple[el.Estimator, int]) -> dict[str, dict[str, int]]:
     """Of an estimator, over some seeds from the given one on."""
     estimator, start = part
     problem = SETTING.case.build()
-    truth = el.LayerwiseEnumeration().gradient(problem)
+    truth = el.exact_reference(problem)
     exact = quadrature_moments(problem, estimator, truth)
     gates = {
         f"mean of {estimator!r}": lambda measured: mean_gate(measured, exact.mean),

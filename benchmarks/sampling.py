@@ -24,7 +24,7 @@ FAMILY = (ESTIMATOR, el.ZGR(), el.ReinMax(), el.DARN())
 def throughput(draws: int = DRAWS, rounds: int = 5) -> list[Row]:
     """Draws per second of ``measure`` on 10-10-10-10, one example, float64 moments."""
     problem = chain([10, 10, 10])
-    truth = el.LayerwiseEnumeration().gradient(problem)
+    truth = el.exact_reference(problem)
     others = {
         "a loop of autograd": (LOOPED, ">= 300", lambda: _looped(problem)),
         "vmap(grad), means and variances alone": (MAPPED, ">= 3", lambda: _mapped(problem)),
@@ -42,7 +42,7 @@ def throughput(draws: int = DRAWS, rounds: int = 5) -> list[Row]:
 def family(draws: int = DRAWS // 4, rounds: int = 5) -> Row:
     """Estimators that share states, measured one by one over together."""
     problem = chain([10, 10, 10])
-    truth = el.LayerwiseEnumeration().gradient(problem)
+    truth = el.exact_reference(problem)
     together, alone = compare(
         lambda: el.measure_many(problem, FAMILY, truth, draws),
         lambda: [el.measure(problem, estimator, truth, draws) for estimator in FAMILY],
@@ -83,7 +83,7 @@ def long_run(draws: int = 10**8) -> Row:
 
 def _long_run(draws: int) -> tuple[float, float, float]:
     problem = chain([10, 10, 10])
-    truth = el.LayerwiseEnumeration().gradient(problem)
+    truth = el.exact_reference(problem)
     short = seconds(lambda: el.measure(problem, ESTIMATOR, truth, DRAWS))
     took = seconds(lambda: el.measure(problem, ESTIMATOR, truth, draws))
     memory = peak_memory()

@@ -81,6 +81,7 @@ from estimlab.model.units import Units as Units
 from estimlab.randomness.noise import Noise as Noise
 from estimlab.randomness.noise import TorchNoise as TorchNoise
 from estimlab.randomness.streams import RandomStream as RandomStream
+from estimlab.references.choice import exact_reference as exact_reference
 from estimlab.references.layerwise import LayerwiseEnumeration as LayerwiseEnumeration
 from estimlab.references.monte_carlo import MonteCarloReference as MonteCarloReference
 from estimlab.references.paths import PathEnumeration as PathEnumeration

@@ -166,7 +166,7 @@ class Budget(Cell):
 
     def _measure(self, estimator: Estimator, problem: el.Problem, seed: int, draws: int) -> Measurement:
         """Without sampling where that is possible."""
-        truth = el.LayerwiseEnumeration().gradient(problem)
+        truth = el.exact_reference(problem)
         if isinstance(estimator, HardForward):
             return exact_moments(problem, estimator, truth)
         return el.measure(problem, estimator, truth, draws, seed)

@@ -136,7 +136,7 @@ class Training(Cell):
         return np.array([self._measure(one, estimator) for one in _problems(problem, stack)[: self.measured]])
 
     def _measure(self, problem: el.Problem, estimator: Estimator) -> list[float]:
-        truth = el.LayerwiseEnumeration().gradient(problem)
+        truth = el.exact_reference(problem)
         if isinstance(estimator, HardForward):
             return predictors(exact_moments(problem, estimator, truth))
         return predictors(el.measure(problem, estimator, truth, self.draws))
@@ -184,12 +184,12 @@ def _problems(problem: el.Problem, stack: Stack) -> list[el.Problem]:
 
 
 def _exact_gradients(problem: el.Problem, stack: Stack) -> Stack:
-    truths = [el.LayerwiseEnumeration().gradient(one).value for one in _problems(problem, stack)]
+    truths = [el.exact_reference(one).value for one in _problems(problem, stack)]
     return {name: torch.stack([truth[name] for truth in truths]) for name in stack}
 
 
 def _objectives(problem: el.Problem, stack: Stack) -> np.ndarray:
-    return np.array([el.LayerwiseEnumeration().gradient(one).objective for one in _problems(problem, stack)])
+    return np.array([el.exact_reference(one).objective for one in _problems(problem, stack)])
 
 
 class _Draw(torch.nn.Module):

@@ -79,7 +79,7 @@ class AlongTraining(Cell):
         for step, network in self._networks(*train):
             found = _quality(network, *(tensor[: self.tested] for tensor in test))
             few = el.Problem(network, el.CrossEntropy(), *(tensor[: self.measured] for tensor in train))
-            truth = el.LayerwiseEnumeration().gradient(few)
+            truth = el.exact_reference(few)
             for estimator in self.estimators:
                 found += _moments(self._measure(few, estimator, truth))
             rows += [{"step": step, **dict.fromkeys(COLUMNS), **row} for row in found]
@@ -108,7 +108,7 @@ class AlongTraining(Cell):
         if self.trainer is not None:
             self.trainer.surrogate(problem, TorchNoise(generator)).mean().backward()
             return
-        truth = el.LayerwiseEnumeration().gradient(problem)
+        truth = el.exact_reference(problem)
         for name, parameter in problem.network.named_parameters():
             parameter.grad = truth.value[name]
 
@@ -129,9 +129,8 @@ def correct(output: Float[Tensor, "batch classes"], target: Tensor) -> Float[Ten
 
 def _quality(network: el.Chain, inputs: Tensor, targets: Tensor) -> list[dict[str, Any]]:
     """Expected objective and expected accuracy over the states, both exact."""
-    exact = el.LayerwiseEnumeration()
     objectives = {"test_objective": el.CrossEntropy(), "test_accuracy": correct}
-    values = {name: exact.gradient(el.Problem(network, one, inputs, targets)) for name, one in objectives.items()}
+    values = {name: el.exact_reference(el.Problem(network, one, inputs, targets)) for name, one in objectives.items()}
     return [{"statistic": name, "value": truth.objective, "stderr": 0.0} for name, truth in values.items()]
 
 

@@ -21,7 +21,7 @@ from estimlab.model.problem import Problem
 from estimlab.model.units import BinaryUnits
 from estimlab.problems.descent import exact_descent
 from estimlab.problems.toys import initialise, toy_points
-from estimlab.references.layerwise import LayerwiseEnumeration
+from estimlab.references.choice import exact_reference
 from estimlab.references.reference import Gradient
 
 
@@ -83,7 +83,7 @@ def build(maker: ProblemMaker) -> tuple[Problem, Gradient]:
     True
     """
     problem = maker.build()
-    truth = LayerwiseEnumeration().gradient(problem)
+    truth = exact_reference(problem)
     return problem.with_expected(truth.expected), truth
 
 

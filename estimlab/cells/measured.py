@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import Any, ClassVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from estimlab.cells.makers import ProblemMaker, build
 from estimlab.estimators.base import Estimator
@@ -18,6 +18,9 @@ from estimlab.measurement.measurement import Measurement
 from estimlab.measurement.sampled.monte_carlo import measure
 from estimlab.results.study import Cell
 from estimlab.training.recipes.recipe import Recipe
+
+if TYPE_CHECKING:
+    from estimlab.training.record import Record
 
 
 @dataclass(frozen=True)
@@ -258,20 +261,34 @@ class TrainingRun(Cell):
             session = train(Configuration(self.recipe, self.estimator, self.seed), execution=Execution(device="cpu"))
         except TrainingStopped:
             return [{**head, "epoch": 0, "statistic": "stopped", "value": 1.0, "stderr": None}]
-        metrics, epochs = session.record.metrics, self.recipe.epochs
-        rows = [{"epoch": row["epoch"], "statistic": "train_loss", "value": row["train_loss"]} for row in metrics]
-        last = {
+        rows = self._losses(session.record) + self._at_the_end(session.record) + self._accuracies(session.record)
+        return [{**head, "stderr": None, **row} for row in rows]
+
+    def _losses(self, record: Record) -> list[dict[str, Any]]:
+        """Training loss, of every epoch or of the last one."""
+        metrics = record.metrics if self.curve else record.metrics[-1:]
+        return [{"epoch": row["epoch"], "statistic": "train_loss", "value": row["train_loss"]} for row in metrics]
+
+    def _at_the_end(self, record: Record) -> list[dict[str, Any]]:
+        """What a run that did not stop has one number of."""
+        values = {
             "stopped": 0.0,
-            "test_loss": metrics[-1]["test_loss"],
-            "training_std": _spread(session.record.diagnostics),
+            "test_loss": record.metrics[-1]["test_loss"],
+            "training_std": _spread(record.diagnostics),
         }
-        rows = rows if self.curve else rows[-1:]
-        rows += [{"epoch": epochs, "statistic": name, "value": value} for name, value in last.items()]
-        for name, found in zip(("accuracy", "accuracy_of_draw"), session.record.results[::2], strict=False):
+        return [self._last(name, value) for name, value in values.items()]
+
+    def _accuracies(self, record: Record) -> list[dict[str, Any]]:
+        """Share of test examples that are classified right, with its binomial standard error."""
+        rows = []
+        for name, found in zip(("accuracy", "accuracy_of_draw"), record.results[::2], strict=False):
             share = found["accuracy"]
             error = math.sqrt(share * (1 - share) / found["examples"])
-            rows.append({"epoch": epochs, "statistic": name, "value": share, "stderr": error})
-        return [{**head, "stderr": None, **row} for row in rows]
+            rows.append({**self._last(name, share), "stderr": error})
+        return rows
+
+    def _last(self, statistic: str, value: float | None) -> dict[str, Any]:
+        return {"epoch": self.recipe.epochs, "statistic": statistic, "value": value}
 
 
 def _spread(diagnostics: list[dict[str, Any]]) -> float | None:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from estimlab.checks.gates import flat
-from estimlab.checks.integrals.means import MeanOf, settled, true_gradient
+from estimlab.checks.integrals.means import MeanOf, settled
 from estimlab.checks.problems.settings import Setting
 from estimlab.estimators.base import Estimator
 from estimlab.measurement.measurement import Measurement
 from estimlab.randomness.quadrature import Rule
+from estimlab.references.choice import exact_reference
 
 TOLERANCE = 1e-10
 WEAKEST = 1e-6  # bias that an integral which is less precise must tell from none; the report states its precision
@@ -84,7 +85,7 @@ def compared(
 def compare(setting: Setting, estimator: Estimator, blocks: Blocks, mean_of: MeanOf) -> Comparison | None:
     """The comparison on one problem; None where the integral does not reach it, or there is nothing to judge."""
     problem = setting.case.build()
-    reference = true_gradient(problem)
+    reference = exact_reference(problem)
     truth = part(reference.value, blocks(setting))
     if not truth:
         return None

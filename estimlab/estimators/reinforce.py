@@ -63,7 +63,7 @@ class Reinforce(Estimator):
         if problem.expected is None:
             raise EstimlabError(
                 "Reinforce(baseline='exact_mean') needs the expected objective of each example: use "
-                "problem.with_expected(el.LayerwiseEnumeration().gradient(problem).expected)."
+                "problem.with_expected(el.exact_reference(problem).expected)."
             )
         return problem.expected
 

@@ -9,7 +9,7 @@ from estimlab.arguments import refusal
 from estimlab.errors import EstimlabError
 from estimlab.estimators.base import Estimator
 from estimlab.model.problem import Problem
-from estimlab.references.layerwise import LayerwiseEnumeration
+from estimlab.references.choice import exact_reference
 from estimlab.references.reference import Gradient, Reference
 
 
@@ -36,11 +36,11 @@ def estimators(value: Any, who: str) -> tuple[Estimator, ...]:
 
 
 def truth(value: Any, problem: Problem, who: str, force: bool = False) -> Gradient:
-    """The true gradient: as it was computed, or by a reference, its class or its name; layer by layer without any."""
+    """The true gradient: as it was computed, or by a reference, its class or its name; exact without any."""
     if isinstance(value, Gradient):
         value.check_problem(problem)
         return value
     if value is None:
-        return LayerwiseEnumeration().gradient(problem, force=force)
+        return exact_reference(problem, force)
     reference: Reference = Reference.given(value, who, "reference")
     return reference.gradient(problem)

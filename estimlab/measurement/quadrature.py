@@ -50,7 +50,7 @@ def quadrature_moments(
         problem: of very few units; computed on a float64 copy, example by example, or all examples together where they
             share a site: their draws are then not independent. A state whose probability rounds to 1 is certain here.
         estimator: any estimator, its class or its name.
-        reference: the true gradient or a way to compute it; ``LayerwiseEnumeration()`` where it is not given.
+        reference: the true gradient or a way to compute it; ``exact_reference(problem)`` where it is not given.
         max_nodes: refuse more joint nodes than this.
         smooth: rule for smooth draws instead of the double-exponential one: a Gauss-Legendre rule of few nodes reaches
             more units where draws have no singularity at the ends of (0, 1). It is taken as it is, whatever its error.

@@ -68,7 +68,7 @@ def truth(name: str) -> Gradient:
 
     >>> import estimlab as el
     >>> stored = el.problems.truth("toy-late/v1")
-    >>> computed = el.LayerwiseEnumeration().gradient(el.problems.load("toy-late/v1"))
+    >>> computed = el.exact_reference(el.problems.load("toy-late/v1"))
     >>> f"{stored.norm() / computed.norm():.9f}"
     '1.000000000'
     """

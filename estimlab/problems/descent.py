@@ -8,7 +8,7 @@ import torch
 
 from estimlab.errors import EstimlabError
 from estimlab.model.problem import Problem
-from estimlab.references.layerwise import LayerwiseEnumeration
+from estimlab.references.choice import exact_reference
 from estimlab.references.reference import Reference
 
 
@@ -24,8 +24,7 @@ def exact_descent(
         problem: its network's parameters must be float64.
         steps: number of steps of Adam, 0 or more.
         learning_rate: Adam's, positive; constant.
-        reference: computes the gradient; ``LayerwiseEnumeration()`` where it is None. For networks that are not chains
-            ``PathEnumeration()``.
+        reference: computes the gradient; ``exact_reference(problem)`` where it is None.
 
     Returns:
         The exact expected objective before each step, and after the last one: ``steps + 1`` numbers.
@@ -43,18 +42,18 @@ def exact_descent(
         (21, True)
     """
     _check(problem, steps, learning_rate)
-    reference = LayerwiseEnumeration() if reference is None else reference
+    gradient = exact_reference if reference is None else reference.gradient
     parameters = {name: p for name, p in problem.network.named_parameters() if p.requires_grad}
     optimizer = torch.optim.Adam(parameters.values(), lr=learning_rate)
     objectives = []
     for _ in range(steps):
-        truth = reference.gradient(problem)
+        truth = gradient(problem)
         objectives.append(truth.objective)
         for name, parameter in parameters.items():
             parameter.grad = truth.value[name].to(parameter.device)
         optimizer.step()
     optimizer.zero_grad()
-    return [*objectives, reference.gradient(problem).objective]
+    return [*objectives, gradient(problem).objective]
 
 
 def _check(problem: Problem, steps: int, learning_rate: float) -> None:

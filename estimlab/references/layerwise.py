@@ -62,6 +62,11 @@ class LayerwiseEnumeration(Reference):
         if self.block_rows is not None and self.block_rows < 1:
             raise EstimlabError(f"LayerwiseEnumeration(block_rows={self.block_rows}): give a positive number, or None.")
 
+    @staticmethod
+    def serves(problem: Problem) -> bool:
+        """Whether the problem's network can be enumerated layer by layer."""
+        return problem.layered is not None
+
     def plan(self, problem: Problem) -> Plan:
         """States, flops, bytes and estimated seconds, without doing the work.
 

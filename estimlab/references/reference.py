@@ -86,7 +86,7 @@ class Gradient:
         if differences:
             raise EstimlabError(
                 "The reference belongs to another problem, or the problem has changed since: other "
-                f"{' and '.join(differences)}. Compute it again, as el.LayerwiseEnumeration().gradient(problem); where "
+                f"{' and '.join(differences)}. Compute it again, as el.exact_reference(problem); where "
                 "you know that the gradient is the same, give dataclasses.replace(reference, fingerprint=None)."
             )
 
@@ -154,7 +154,7 @@ class Reference(Declared, abc.ABC):
     def advice(cls, value: Any) -> str:
         """What to write in place of what is often given for one."""
         if isinstance(value, Mapping):
-            return "A gradient is more than its blocks: compute it by el.LayerwiseEnumeration().gradient(problem)."
+            return "A gradient is more than its blocks: compute it by el.exact_reference(problem)."
         if isinstance(value, (int, float)):
             return f"To set the number of draws write draws={value!r}."
         return ""

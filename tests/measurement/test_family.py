@@ -11,6 +11,7 @@ import estimlab as el
 from estimlab.errors import EstimlabError
 from estimlab.measurement.mapped import record
 from estimlab.measurement.sampled.family import Family, shares_states
+from estimlab.measurement.sampled.rows import NotFoldable, Rows, capture
 
 FAMILY = (el.StraightThrough(), el.ZGR(), el.ReinMax(), el.DARN(), el.IWST(), el.GumbelRao(samples=3))
 OTHERS = (el.GumbelSoftmax(), el.DisARM(), el.FouST())
@@ -81,3 +82,28 @@ def test_a_factor_that_is_not_finite_is_named():
         el.measure_many(problem, (el.StraightThrough(), Broken()), draws=DRAWS)
     with pytest.raises(EstimlabError, match="at least one estimator"):
         el.measure_many(problem, (), draws=DRAWS)
+
+
+class Again(nn.Module):
+    """One linear map, applied several times."""
+
+    def __init__(self, times):
+        super().__init__()
+        self.map, self.times = nn.Linear(2, 2), times
+
+    def forward(self, x):
+        for _ in range(self.times):
+            x = self.map(x)
+        return x
+
+
+def captured(times):
+    """Eight draws through such a stage."""
+    problem = el.Problem(networks.fill(el.Chain([Again(times)]), 1), el.Quadratic(), networks.normal(2, 1, 2))
+    tables = el.RandomStream(0).tables(record(problem, el.ZGR()), 0, 8, torch.zeros((), dtype=problem.dtype))
+    return capture(problem, [el.ZGR()], tables, 8)
+
+
+def test_a_map_that_is_used_twice_cannot_be_folded():
+    assert isinstance(captured(1), Rows)
+    assert captured(2) == NotFoldable("the map 'stages.0.map' was used 2 times in a draw, not once")

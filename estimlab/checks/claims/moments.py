@@ -10,7 +10,7 @@ from torch import Tensor
 from estimlab.checks.comparisons import TOLERANCE
 from estimlab.checks.gates import Gate, detectable, flat, light, mean_gate, restricted, variance_gate
 from estimlab.checks.integrals.factors import Integrated
-from estimlab.checks.integrals.means import moments, settled, true_gradient
+from estimlab.checks.integrals.means import moments, settled
 from estimlab.checks.problems.cases import Case
 from estimlab.checks.problems.causes import blame
 from estimlab.checks.problems.covering import COVERING
@@ -24,6 +24,7 @@ from estimlab.measurement.exact.moments import exact_moments
 from estimlab.measurement.measurement import Measurement
 from estimlab.model.laws import Logistic
 from estimlab.randomness.quadrature import Rule
+from estimlab.references.choice import exact_reference
 
 DRAWS = 1 << 15
 ROUNDING = 1e-13  # of variances, for an objective of size one: uniforms next to 1 have lost that much
@@ -94,7 +95,7 @@ def _same_moments(setting: Setting, estimator: HardForward) -> bool | None:
 def _compared(setting: Setting, estimator: HardForward) -> tuple[Tensor, Tensor, float] | None:
     """Mean and variance by an integral and by the recursion, and the error of the integral."""
     problem = setting.case.build()
-    truth = true_gradient(problem)
+    truth = exact_reference(problem)
     layers = _vector(exact_moments(problem, estimator, truth))
 
     def integrals(rule: Rule) -> Tensor | None:

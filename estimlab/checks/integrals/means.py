@@ -14,12 +14,10 @@ from estimlab.estimators.base import Estimator
 from estimlab.measurement.mapped import record
 from estimlab.measurement.measurement import Measurement
 from estimlab.measurement.quadrature import quadrature_moments
-from estimlab.model.chain import Chain
 from estimlab.model.problem import Problem
 from estimlab.randomness.noise import Key, Request
 from estimlab.randomness.quadrature import QuadratureGrid, Rule, tanh_sinh
-from estimlab.references.layerwise import LayerwiseEnumeration
-from estimlab.references.paths import PathEnumeration
+from estimlab.references.choice import exact_reference
 from estimlab.references.reference import Gradient
 
 QUICK_NODES = 1 << 16
@@ -27,11 +25,6 @@ STANDARD, FINER = tanh_sinh(), tanh_sinh(1 / 32)
 
 Means = Mapping[str, Tensor]
 MeanOf = Callable[[Problem, Estimator, Gradient, Rule], Means | None]
-
-
-def true_gradient(problem: Problem) -> Gradient:
-    """Exact, of a chain or of any small network."""
-    return (LayerwiseEnumeration() if isinstance(problem.network, Chain) else PathEnumeration()).gradient(problem)
 
 
 def reached(problem: Problem, estimator: Estimator) -> bool:
@@ -81,7 +74,7 @@ def decomposed_mean(problem: Problem, estimator: Estimator, truth: Gradient, rul
 
 def mean(problem: Problem, estimator: Estimator, rule: Rule = STANDARD) -> Means | None:
     """The mean by the first integral that reaches it, None where none does."""
-    truth = true_gradient(problem)
+    truth = exact_reference(problem)
     quick = quick_mean(problem, estimator, truth, rule)
     return decomposed_mean(problem, estimator, truth, rule) if quick is None else quick
 

@@ -18,7 +18,7 @@ from estimlab.measurement.exact.moments import checked_maps, require_hard_forwar
 from estimlab.measurement.labels import estimator_columns
 from estimlab.model.local_map import LocalMap
 from estimlab.model.problem import Problem
-from estimlab.references.layerwise import LayerwiseEnumeration
+from estimlab.references.choice import exact_reference
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,7 +136,7 @@ def attribute_bias(problem: Problem, estimator: Estimator | type[Estimator] | st
     problem.chain_of_layers("attribute_bias")
     problem.check_finite()
     problem.check_independent()
-    truth = LayerwiseEnumeration().gradient(problem)
+    truth = exact_reference(problem)
     layers = ChainLayers(problem.to(dtype=torch.float64))
     with torch.no_grad():
         contributions = _Attribution(layers, hard).compute()

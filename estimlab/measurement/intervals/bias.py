@@ -45,18 +45,14 @@ class MeanError:
             noise: variance of the mean of all draws, per coordinate.
             reference_variance: squared standard error of the reference.
         """
-        number, freedom = len(groups), len(groups) - 1
         deviation = (groups - groups.mean(0)).movedim(0, -2)
-        gram = (deviation @ deviation.mT) / (number * freedom)
-        # unbiased for Gaussian draws: the plain tr C^2 is too large by (tr^2 C + tr C^2) / freedom
-        plain, trace = (gram**2).sum((-2, -1)), gram.diagonal(dim1=-2, dim2=-1).sum(-1)
-        square = freedom**2 / ((freedom - 1) * (freedom + 2)) * (plain - trace**2 / freedom)
-        square = square + (reference_variance**2).sum(-1) + 2 * (reference_variance * noise).sum(-1)
         distance = (difference**2).sum(-1)
-        along = ((deviation @ difference[..., None])[..., 0] ** 2).sum(-1) / (number * freedom)
+        trace = noise.sum(-1) + reference_variance.sum(-1)
+        square = _square_of_mean(deviation)
+        square = square + (reference_variance**2).sum(-1) + 2 * (reference_variance * noise).sum(-1)
+        along = _along_of_mean(deviation, difference)
         along = along + (difference**2 * reference_variance).sum(-1)
-        total = noise.sum(-1) + reference_variance.sum(-1)
-        return cls(distance, total, square.clamp(min=0), along / torch.where(distance > 0, distance, 1))
+        return cls(distance, trace, square.clamp(min=0), along / torch.where(distance > 0, distance, 1))
 
     def scale(self, squared_bias: Tensor) -> Float[Tensor, "*replicates"]:
         """s such that s times a noncentral chi-square has the mean and the variance of the distance.
@@ -76,6 +72,26 @@ class MeanError:
         s = self.scale(squared_bias)
         parts = (self.distance / s, self.trace / s, squared_bias / s)
         return torch.from_numpy(np.asarray(ncx2.cdf(*(part.cpu().numpy() for part in parts)))).to(s)
+
+
+def _square_of_mean(deviation: Float[Tensor, "*replicates groups p"]) -> Float[Tensor, "*replicates"]:
+    """``tr C^2``, C the covariance of the mean of all groups, from what each deviates from it."""
+    number = deviation.shape[-2]
+    freedom = number - 1
+    gram = (deviation @ deviation.mT) / (number * freedom)
+    trace = gram.diagonal(dim1=-2, dim2=-1).sum(-1)
+    plain = (gram**2).sum((-2, -1))
+    # unbiased for Gaussian draws: the plain tr C^2 is too large by (tr^2 C + tr C^2) / freedom
+    return freedom**2 / ((freedom - 1) * (freedom + 2)) * (plain - trace**2 / freedom)
+
+
+def _along_of_mean(
+    deviation: Float[Tensor, "*replicates groups p"], difference: Float[Tensor, "*replicates p"]
+) -> Float[Tensor, "*replicates"]:
+    """``b' C b``, C as in ``_square_of_mean``."""
+    number = deviation.shape[-2]
+    components = (deviation @ difference[..., None])[..., 0]
+    return (components**2).sum(-1) / (number * (number - 1))
 
 
 def squared_bias_interval(

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from estimlab.draws import Moments, in_rows
-from estimlab.measurement.sampled.rows import LinearMap
+from estimlab.measurement.sampled.rows import LinearMap, Rows
 
 Layers = Mapping[str, Sequence[str]]
 
@@ -41,19 +41,16 @@ def gradients_of_rows(maps: Sequence[LinearMap], deltas: Sequence[Tensor]) -> di
     return result
 
 
-def from_rows(
-    maps: Sequence[LinearMap], gradients: Sequence[Sequence[Tensor]], truth: Mapping[str, Tensor], layers: Layers
-) -> list[Moments]:
+def from_rows(rows: Rows, truth: Mapping[str, Tensor], layers: Layers) -> list[Moments]:
     """Per estimator, from the rows of a problem of one example: matrix products, no gradient per draw.
 
     Args:
-        maps: the linear maps and what they read, which all estimators share.
-        gradients: per estimator and map, the gradients by the map's outputs.
+        rows: a block of draws.
         truth: the true gradient.
         layers: names of the blocks of each layer.
     """
-    inputs = [_Inputs.of(one, one.join(truth)) for one in maps]
-    return [_moments(inputs, deltas, layers) for deltas in gradients]
+    inputs = [_Inputs.of(one, one.join(truth)) for one in rows.maps]
+    return [_moments(inputs, deltas, layers) for deltas in rows.deltas]
 
 
 def _moments(inputs: Sequence[_Inputs], deltas: Sequence[Tensor], layers: Layers) -> Moments:
@@ -61,25 +58,48 @@ def _moments(inputs: Sequence[_Inputs], deltas: Sequence[Tensor], layers: Layers
     mean: dict[str, Tensor] = {}
     square: dict[str, Tensor] = {}
     owners = {name: layer for layer, blocks in layers.items() for name in blocks}
-    found: dict[str, list[_Rows]] = {layer: [] for layer in layers}
+    found: dict[str, list[_Sums]] = {layer: [] for layer in layers}
     for one, delta in zip(inputs, deltas, strict=True):
-        rows = one.rows(delta[:, 0].double())  # float32 sums would lose small variances
-        mean |= one.map.split(rows.total / count)
-        square |= one.map.split((rows.energy - rows.total**2 / count).clamp(min=0))
-        found[owners[one.map.names[0]]].append(rows)
-    return Moments(count, mean, square, {layer: _per_draw(rows) for layer, rows in found.items()})
+        sums = one.sums(delta[:, 0].double())  # float32 sums would lose small variances
+        mean |= one.map.split(sums.total / count)
+        square |= one.map.split((sums.energy - sums.total**2 / count).clamp(min=0))
+        found[owners[one.map.names[0]]].append(sums)
+    return Moments(count, mean, square, {layer: _per_draw(sums) for layer, sums in found.items()})
 
 
 @dataclass(frozen=True, eq=False)
-class _Rows:
-    """Sums over the draws of one linear map, (o, i), and per draw its part of ``g . g*`` and of ``|g|^2``."""
+class _Sums:
+    """Sums over the draws of one linear map, and per draw its part of ``g . g*`` and of ``|g|^2``.
+
+    Attributes:
+        truth: true gradient g*.
+        total: of the gradients g.
+        energy: of their squares.
+        right: number of pairs of a draw and a coordinate whose sign is that of the truth, which is not zero.
+        product: ``g . g*`` of each draw.
+        square: ``|g|^2`` of each draw.
+    """
 
     truth: Float[Tensor, "o i"]
     total: Float[Tensor, "o i"]
     energy: Float[Tensor, "o i"]
-    right: Tensor
+    right: Float[Tensor, ""]
     product: Float[Tensor, " draws"]
     square: Float[Tensor, " draws"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Columns:
+    """Inputs of a linear map: those that vary between draws, then those that are fixed."""
+
+    varying: Float[Tensor, "draws v"]
+    fixed: Float[Tensor, " c"]
+
+    def summed(self, delta: Float[Tensor, "draws o"]) -> Float[Tensor, "o i"]:
+        """``delta x'`` summed over the draws; fixed inputs only multiply sums of delta."""
+        varying = delta.T @ self.varying
+        fixed = torch.outer(delta.sum(0), self.fixed)
+        return torch.cat((varying, fixed), 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,21 +107,24 @@ class _Inputs:
     """What the moments of a linear map take from its inputs x alone.
 
     The gradient of a draw is ``delta x'``, so its squared norm is a product of two, and its sign that of delta times
-    that of x: nothing of the size of draws times parameters is formed. Inputs that are the same in every draw only
-    multiply sums of delta.
+    that of x: nothing of the size of draws times parameters is formed.
 
     Attributes:
         map: the map.
         truth: true gradient.
-        moments: the inputs that vary and those that are fixed; their squares; their signs.
+        values: the inputs.
+        squares: their squares.
+        signs: their signs.
         along: ``truth x`` of each draw.
         energy: ``|x|^2`` of each draw.
-        nonzero: whether no varying input is zero.
+        nonzero: whether no input is zero.
     """
 
     map: LinearMap
     truth: Float[Tensor, "o i"]
-    moments: list[tuple[Float[Tensor, "draws v"], Float[Tensor, " c"]]]
+    values: _Columns
+    squares: _Columns
+    signs: _Columns
     along: Float[Tensor, "draws o"]
     energy: Float[Tensor, " draws"]
     nonzero: bool
@@ -110,32 +133,47 @@ class _Inputs:
     def of(cls, one: LinearMap, truth: Float[Tensor, "o i"]) -> _Inputs:
         """From what the map read."""
         x, c = one.states[:, 0].double(), one.fixed[0].double()
-        moments = [(x, c), (x * x, c * c), (x.sign(), c.sign())]
+        values, squares, signs = _Columns(x, c), _Columns(x * x, c * c), _Columns(x.sign(), c.sign())
         width = x.shape[1]
         along = torch.addmm(truth[:, width:] @ c, x, truth[:, :width].T)
-        # a product with ones sums short rows faster than sum(1)
-        energy = moments[1][0] @ x.new_ones(width) + moments[1][1].sum()
-        return cls(one, truth, moments, along, energy, int(x.count_nonzero()) == x.numel())
+        energy = _summed_rows(squares.varying) + squares.fixed.sum()
+        nonzero = bool(c.all()) and int(x.count_nonzero()) == x.numel()
+        return cls(one, truth, values, squares, signs, along, energy, nonzero)
 
-    def rows(self, delta: Float[Tensor, "draws o"]) -> _Rows:
+    def sums(self, delta: Float[Tensor, "draws o"]) -> _Sums:
         """The sums over the draws of an estimator."""
-        square, sign, ones = delta * delta, delta.sign(), delta.new_ones(delta.shape[1])
-        powers = zip((delta, square, sign), self.moments, strict=True)
-        total, energy, agree = (torch.cat((d.T @ x, torch.outer(d.sum(0), c)), 1) for d, (x, c) in powers)
-        count: Tensor | int = len(delta)
-        if not (self.nonzero and bool(self.map.fixed.all()) and int(delta.count_nonzero()) == delta.numel()):
-            d, (x, c) = sign.abs(), (part.abs() for part in self.moments[2])
-            count = torch.cat((d.T @ x, torch.outer(d.sum(0), c)), 1)
-        right = ((count + agree * self.truth.sign()) / 2)[self.truth != 0].sum()
-        return _Rows(self.truth, total, energy, right, (self.along * delta) @ ones, (square @ ones) * self.energy)
+        square = delta * delta
+        total = self.values.summed(delta)
+        energy = self.squares.summed(square)
+        right = self._right(delta.sign())
+        product = _summed_rows(self.along * delta)
+        return _Sums(self.truth, total, energy, right, product, _summed_rows(square) * self.energy)
+
+    def _right(self, sign: Float[Tensor, "draws o"]) -> Float[Tensor, ""]:
+        """How often the sign of a draw is that of the truth, from the signs of delta."""
+        agreeing_less_opposed = self.signs.summed(sign) * self.truth.sign()
+        agreeing = (self._not_zero(sign) + agreeing_less_opposed) / 2
+        return agreeing[self.truth != 0].sum()
+
+    def _not_zero(self, sign: Float[Tensor, "draws o"]) -> Float[Tensor, "o i"] | int:
+        """In how many draws a coordinate is not zero: one number where none ever is."""
+        if self.nonzero and int(sign.count_nonzero()) == sign.numel():
+            return len(sign)
+        return _Columns(self.signs.varying.abs(), self.signs.fixed.abs()).summed(sign.abs())
 
 
-def _per_draw(layer: Sequence[_Rows]) -> dict[str, Tensor]:
-    truth = torch.cat([rows.truth.flatten() for rows in layer])
-    product, square = sum(rows.product for rows in layer), sum(rows.square for rows in layer)
+def _summed_rows(matrix: Float[Tensor, "draws o"]) -> Float[Tensor, " draws"]:
+    """Row sums: a product with ones is faster than ``sum(1)`` on short rows."""
+    return matrix @ matrix.new_ones(matrix.shape[1])
+
+
+def _per_draw(layer: Sequence[_Sums]) -> dict[str, Tensor]:
+    """Sums of cosines and of shares of right signs over the draws, of the maps of a layer together."""
+    truth = torch.cat([sums.truth.flatten() for sums in layer])
+    product, square = sum(sums.product for sums in layer), sum(sums.square for sums in layer)
     assert isinstance(product, Tensor)
     assert isinstance(square, Tensor)
-    right = torch.stack([rows.right for rows in layer]).sum() / max(int((truth != 0).sum()), 1)
+    right = torch.stack([sums.right for sums in layer]).sum() / max(int((truth != 0).sum()), 1)
     return {"mean_cosine": _cosine(product, square, truth).sum(), "sign_correct": right}
 
 

@@ -41,7 +41,7 @@ def measure(
     Args:
         problem: any problem; draws are made in the network's dtype and on its device.
         estimator: any estimator, its class or its name.
-        reference: the true gradient or a way to compute it; ``LayerwiseEnumeration()`` by default.
+        reference: the true gradient or a way to compute it; ``exact_reference(problem)`` by default.
         draws: number of draws, at least 512; rounded down to a multiple of 256.
         seed: non-negative integer.
 

@@ -8,7 +8,8 @@ no shared sites, no module that couples examples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -61,7 +62,31 @@ class LinearMap:
         return torch.cat([blocks[name].reshape(len(blocks[name]), -1) for name in self.names], 1)
 
 
-Delta = Float[Tensor, "draws batch o"]  # gradient of the row's objective by a map's output
+Delta = Float[Tensor, "draws batch _"]  # gradient of the row's objective by the outputs of a map
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """A block of draws folded into rows.
+
+    Attributes:
+        maps: the linear maps with what they read, which all estimators share.
+        deltas: per estimator and map, the gradients by the map's outputs.
+    """
+
+    maps: list[LinearMap]
+    deltas: list[list[Delta]]
+
+
+@dataclass(frozen=True)
+class NotFoldable:
+    """Draws that rows do not serve.
+
+    Attributes:
+        reason: why not, in words.
+    """
+
+    reason: str
 
 
 def serves(problem: Problem) -> bool:
@@ -78,35 +103,51 @@ def serves(problem: Problem) -> bool:
 
 def capture(
     problem: Problem, estimators: Sequence[Estimator], tables: Mapping[Key, Tensor], draws: int
-) -> tuple[list[LinearMap], list[list[Tensor]]] | None:
-    """Every linear map with its inputs in a block of draws, and per estimator the gradients by the maps' outputs.
+) -> Rows | NotFoldable:
+    """A block of draws, folded into rows where each map was used once.
 
-    Several estimators must be a family (``family.py``): they share the pass, and only go back one by
-    one. None where a map was used more than once.
+    Several estimators must be a family (``family.py``): they share the pass, and only go back one by one.
     """
     rows = problem.repeated(draws)
-    seen: dict[nn.Module, list[tuple[Tensor | None, Tensor]]] = {}
+    modules = {name: m for name, m in problem.network.named_modules() if type(m) in (nn.Linear, Logits)}
+    family = Family(estimators)
+    noise = TableNoise({key: table.reshape(-1, *table.shape[2:]) for key, table in tables.items()})
+    with _watched(modules.values()) as uses:
+        value = family.surrogate(rows, noise).sum()
+    for name, module in modules.items():
+        if len(uses[module]) != 1:
+            return NotFoldable(f"the map {name!r} was used {len(uses[module])} times in a draw, not once")
+        if uses[module][0].output.shape[:-1] != (rows.batch,):
+            return NotFoldable(f"the map {name!r} was used at several places of a draw, in one call")
+    once = [uses[module][0] for module in modules.values()]
+    maps = [_linear_map(*named, use.inputs, rows, draws) for named, use in zip(modules.items(), once, strict=True)]
+    gradients = family.gradients(value, [use.output for use in once])
+    return Rows(maps, [[delta.reshape(draws, -1, delta.shape[1]) for delta in deltas] for deltas in gradients])
+
+
+@dataclass(frozen=True, eq=False)
+class _Use:
+    """What a map read and gave, once."""
+
+    inputs: Tensor | None
+    output: Tensor
+
+
+@contextmanager
+def _watched(modules: Collection[nn.Module]) -> Iterator[dict[nn.Module, list[_Use]]]:
+    """Every use of the modules in the block that a gradient can flow through."""
+    uses: dict[nn.Module, list[_Use]] = {module: [] for module in modules}
 
     def hook(module: nn.Module, arguments: tuple[Tensor | None], output: Tensor) -> None:
         if output.requires_grad and torch.is_grad_enabled():
-            seen.setdefault(module, []).append((arguments[0], output))
+            uses[module].append(_Use(arguments[0], output))
 
-    modules = {name: m for name, m in problem.network.named_modules() if type(m) in (nn.Linear, Logits)}
-    handles = [module.register_forward_hook(hook) for module in modules.values()]
-    family = Family(estimators)
+    handles = [module.register_forward_hook(hook) for module in modules]
     try:
-        flat = {key: table.reshape(-1, *table.shape[2:]) for key, table in tables.items()}
-        value = family.surrogate(rows, TableNoise(flat)).sum()
+        yield uses
     finally:
         for handle in handles:
             handle.remove()
-    once = all(len(calls) == 1 and calls[0][1].ndim == 2 for calls in seen.values())
-    if not once or len(seen) != len(modules):
-        return None
-    calls = [seen[module][0] for module in modules.values()]
-    maps = [_linear_map(*named, call[0], rows, draws) for named, call in zip(modules.items(), calls, strict=True)]
-    gradients = family.gradients(value, [output for _, output in calls])
-    return maps, [[delta.reshape(draws, -1, delta.shape[1]) for delta in deltas] for deltas in gradients]
 
 
 def _linear_map(name: str, module: nn.Module, inputs: Tensor | None, rows: Problem, draws: int) -> LinearMap:

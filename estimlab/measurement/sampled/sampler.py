@@ -13,7 +13,7 @@ from estimlab.estimators.base import Estimator
 from estimlab.measurement.mapped import elements_per_draw, gradients, record
 from estimlab.measurement.sampled.chunks import from_draws, from_rows, gradients_of_rows
 from estimlab.measurement.sampled.family import shares_states
-from estimlab.measurement.sampled.rows import capture, serves
+from estimlab.measurement.sampled.rows import NotFoldable, Rows, capture, serves
 from estimlab.model.problem import Problem
 from estimlab.randomness.noise import Key, Request, TableNoise
 from estimlab.randomness.streams import RandomStream
@@ -86,13 +86,14 @@ class Sampler:
     ) -> dict[int, Moments]:
         """Moments of the estimators of a family; none where rows turn out not to serve."""
         captured = capture(self.problem, [self.estimators[number] for number in family], tables, draws)
-        if captured is None:
+        if isinstance(captured, NotFoldable):
             return {}
-        maps, deltas = captured
         if self.problem.batch > 1:
-            each = zip(family, deltas, strict=True)
-            return {number: self._moments(number, gradients_of_rows(maps, delta), start) for number, delta in each}
-        moments = from_rows(maps, deltas, self.truth, self.problem.network.layers())
+            found: dict[int, Moments] = {}
+            for number, deltas in zip(family, captured.deltas, strict=True):
+                found[number] = self._moments(number, gradients_of_rows(captured.maps, deltas), start)
+            return found
+        moments = from_rows(captured, self.truth, self.problem.network.layers())
         for number, one in zip(family, moments, strict=True):
             self._check(self.estimators[number], one.mean, start)
         return dict(zip(family, moments, strict=True))
@@ -112,20 +113,24 @@ class Sampler:
 
     def _rows_give(self, estimator: Estimator, draws: dict[str, Tensor], tables: dict[Key, Tensor]) -> bool:
         """Whether draws folded into rows have the gradients of draws taken one by one, on the first eight."""
-        try:
-            captured = capture(self.problem, [estimator], tables, 8)
-        except RuntimeError:
-            if estimator.mappable:
-                raise
-            captured = None  # other people's code need not take further examples
-        if captured is None:
+        captured = self._first_rows(estimator, tables)
+        if isinstance(captured, NotFoldable):
             return False
-        folded = gradients_of_rows(captured[0], captured[1][0])
+        folded = gradients_of_rows(captured.maps, captured.deltas[0])
         tolerance = 100 * torch.finfo(self.problem.dtype).eps
         return all(
             torch.allclose(folded[name], block, rtol=tolerance, atol=tolerance * float(block.abs().max()))
             for name, block in draws.items()
         )
+
+    def _first_rows(self, estimator: Estimator, tables: dict[Key, Tensor]) -> Rows | NotFoldable:
+        """The first eight draws."""
+        try:
+            return capture(self.problem, [estimator], tables, 8)
+        except RuntimeError as error:
+            if estimator.mappable:
+                raise
+            return NotFoldable(str(error))  # other people's code need not take further examples
 
     def _check(self, estimator: Estimator, blocks: dict[str, Tensor], start: int) -> None:
         for name, block in blocks.items():
