@@ -71,7 +71,7 @@ def _compare(revision: str) -> None:
     """Print the ratios of a revision to this checkout."""
     console = Console()
     try:
-        console.print(sides(revision), highlight=False, markup=False)
+        console.print(sides(revision), highlight=False, markup=False, soft_wrap=True)
         with console.status(f"against {revision} ..."):
             rows = against(revision)
     except EstimlabError as error:
