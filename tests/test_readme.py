@@ -27,7 +27,10 @@ def run_cli(*arguments, cwd):
     return run_python("-m", "estimlab.cli", *arguments, cwd=cwd)
 
 
-def test_python_blocks_run_one_after_the_other(capsys):
+def test_python_blocks_run_one_after_the_other(capsys, tmp_path, monkeypatch):
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
     names = {}
     for block in BLOCKS:
         if block not in FILES.values():

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_readme import BLOCKS, FILES
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = {
@@ -40,3 +41,16 @@ def test_the_wheel_serves_an_empty_folder(installed, tmp_path):
     assert (tmp_path / "studies/tables/smoke/quickstart.csv").is_file()
     assert not list((installed / "estimlab" / "shipped").rglob(".store"))
     assert (installed / "estimlab" / "py.typed").is_file()
+
+
+@pytest.mark.slow
+def test_the_python_blocks_of_readme_and_docs_run_with_the_wheel(installed, tmp_path):
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    program = "\n".join(block for block in BLOCKS if block not in FILES.values())
+    (tmp_path / "blocks.py").write_text(f"{program}\nprint('from', el.__file__)\n")
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    command = [sys.executable, "blocks.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"from {installed}" in done.stdout

@@ -31,6 +31,7 @@ from estimlab.model.units import BinaryUnits, LayerOfUnits, Site
 from estimlab.model.watch import Watch, numpy_state
 
 ROWS = 3
+UNIT_ROWS = 8  # of a layer's drive, at which the scan of its units is tried
 Objective = Callable[[Tensor, Tensor | None], Tensor]
 Results = dict[str, Tensor]  # name of what was computed to one row per example
 
@@ -136,6 +137,7 @@ class _Probe:
             yield Part(partial(_named, f"The stage 'stages.{k}'", stage), (rows,))
             if not isinstance(layer.units, BinaryUnits):  # whose scan is ours
                 drive = stage(rows)
+                drive = drive[torch.arange(UNIT_ROWS) % len(drive)]
                 states = [_bits(site, len(drive), self.like) for site in layer.sites]
                 yield Part(partial(_scanned, layer, watch), (drive, *states))
                 _check_units_apart(layer, watch, drive, states)

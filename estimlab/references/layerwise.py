@@ -27,11 +27,12 @@ class LayerwiseEnumeration(Reference):
     With ``V_L(x) = objective(head(x), target)`` on the states of the last layer and
     ``V_{k-1}(x) = sum_y P(y | x) V_k(y)``, the expected objective of an example is ``V_0(input)`` and
 
-        dE/dtheta_k = sum_x pi_{k-1}(x) sum_i F'(a_i) (E[V_k | i high] - E[V_k | i low]) da_i/dtheta_k,
+        dE/dtheta_k = sum_x pi_{k-1}(x) sum_i sum_s E[V_k | unit i in state s] dP(i in s | x)/dtheta_k,
 
-    pi the marginal of the layer below and a = stage_k(x). The cost is three matrix products of
-    ``2 * 2^(n_k + n_{k+1})`` flops for each pair of adjacent layers and each distinct target; the paths,
-    ``2^(n_1 + ... + n_L)`` in number, are never formed.
+    pi the marginal of the layer below; for binary units the inner sum is
+    ``F'(a_i) (E[V_k | i high] - E[V_k | i low]) da_i/dtheta_k`` with a = stage_k(x). The cost is three matrix products
+    of ``2 * N_k N_{k+1}`` flops, N = S^n the number of states of n units of S states, for each pair of adjacent layers
+    and each distinct target; the paths, ``N_1 ... N_L`` in number, are never formed.
 
     Attributes:
         max_seconds: refuse, with the plan, what is estimated to take longer.

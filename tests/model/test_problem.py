@@ -52,7 +52,7 @@ def test_a_run_is_its_steps_and_may_start_at_any_site():
     last = torch.sign(net.stages[1](first))
     assert torch.equal(net.run(INPUTS, more_probable, sites=2), net.head(last))
     assert [k for k, _ in seen] == [0, 1]
-    assert torch.equal(seen[1][1], first)
+    assert torch.equal(net.advance(1, seen[1][1], last), last)
     assert torch.equal(net.through(INPUTS, more_probable, 0, 1), first)
     assert torch.equal(net.through(first, more_probable, 1, 1), first)
     value = made.value(net.head(last))

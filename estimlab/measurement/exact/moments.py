@@ -1,4 +1,4 @@
-"""Exact bias and variance of hard-forward estimators on a chain, at any depth, without sampling."""
+"""Exact bias and variance of hard-forward estimators on a chain of any units, at any depth, without sampling."""
 
 from __future__ import annotations
 
@@ -36,14 +36,15 @@ def exact_moments(
 ) -> Measurement:
     """Mean and variance of one draw, exactly (our derivation).
 
-    The backward pass of a hard-forward estimator is a product of diagonal factors J and stage Jacobians A along the
-    state path, so its moments obey a recursion over the states of one layer at a time. With ``b_L(x)`` the gradient of
-    the objective's extension at x, ``beta = E[b | x]`` and ``S = Cov[b | x]``, zero in the last layer,
+    The backward pass of a hard-forward estimator is a product of local maps B, one per unit, and stage Jacobians A
+    along the state path, so its moments obey a recursion over the states of one layer at a time. With ``b_L(x)`` the
+    gradient of the objective's extension at x, ``beta = E[b | x]`` and ``S = Cov[b | x]``, zero in the last layer,
 
-        E[delta_k | x] = sum_y P(y | x) J(y) * beta_k(y),                        beta_{k-1}(x) = A' E[delta_k | x],
-        C_k(x) = sum_y P(y | x) (J J')(y) * S_k(y) + Cov_y[J(y) * beta_k(y)],    S_{k-1}(x) = A' C_k(x) A.
+        E[delta_k | x] = sum_y P(y | x) B(y)' beta_k(y),                        beta_{k-1}(x) = A' E[delta_k | x],
+        C_k(x) = sum_y P(y | x) B(y)' S_k(y) B(y) + Cov_y[B(y)' beta_k(y)],     S_{k-1}(x) = A' C_k(x) A.
 
-    A factor that is random given the state enters by its conditional mean, on the diagonal by its second moment.
+    The map of a binary unit is the estimator's factor J; that of other units follows from their scan. One that is
+    random given the state enters by its conditional mean, and within its unit by its second moments.
     Variances are sums of what each state contributes, centred at the likeliest state wherever a difference of moments
     would lose digits: a unit of probability 1e-300 has the variance that it should, and so has a draw whose mean is a
     million times its deviation.

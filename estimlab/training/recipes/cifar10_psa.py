@@ -79,14 +79,12 @@ def normalise_start(network: StochasticNetwork, inputs: Tensor) -> None:
     with evaluation_mode(network):
         sites = network.sites(inputs[:1])
         states = hard(sites, row_keys(0, 0, torch.arange(len(inputs))))
-
-        def normalised(k: int, a: Tensor, below: Tensor) -> Tensor:
-            stage = network.stages[k]
+        below = inputs
+        for k, stage in enumerate(network.stages):
             assert isinstance(stage, nn.Conv2d)
             assert stage.bias is not None
+            a = stage(below)
             mean, spread = a.mean((0, 2, 3)), a.std((0, 2, 3)).clamp(min=1e-6)
             stage.weight.div_(spread[:, None, None, None])
             stage.bias.sub_(mean).div_(spread)
-            return states(k, stage(below), below)
-
-        network.through(inputs, normalised, 0, len(sites))
+            below = states(k, stage(below), below)
