@@ -58,46 +58,46 @@ class LayerBackward:
     ) -> tuple[Float[Tensor, "rows d"], Float[Tensor, "rows d d"]]:
         """Mean and covariance of the drive's cotangent, from a signal of given mean and covariance at each state."""
         outer = beta[:, :, None] * beta[:, None, :]
-        delta = self._mean(beta)
-        product = self._second(outer if covariance is None else outer + covariance)
+        delta, product = self._moments(beta, outer if covariance is None else outer + covariance)
         spread = product - self._outer(delta)
         careful = (_diagonal(spread) < LEAST_SHARE * _diagonal(product)).any(1)
         if bool(careful.any()):
             spread[careful] = self._rows(careful)._centred(beta, covariance)
         return delta, spread
 
-    def _mean(self, beta: Float[Tensor, "states numbers"]) -> Float[Tensor, "rows d"]:
-        """``sum_y P(y) B(y)' beta(y)``."""
-        sums = self.layers.sums_by_state(self.k, self.layers.of_units(self.k, beta), self.drive)
-        return self.maps.pull(sums).flatten(1)
-
-    def _second(self, second: Float[Tensor, "states numbers numbers"]) -> Float[Tensor, "rows d d"]:
-        """``sum_y P(y) B(y)' second(y) B(y)``.
+    def _moments(
+        self, beta: Float[Tensor, "states numbers"], second: Float[Tensor, "states numbers numbers"]
+    ) -> tuple[Float[Tensor, "rows d"], Float[Tensor, "rows d d"]]:
+        """``sum_y P(y) B(y)' beta(y)`` and ``sum_y P(y) B(y)' second(y) B(y)``.
 
         Summed apart over the states of each unit, as their maps differ: what is not negative is then never subtracted.
         """
-        own = self.maps.pull_own(self._own_sums(second))
-        return self._assembled(own, self._pairs(second) if self.full else None)
+        columns = [self._first_columns(beta), self._own_columns(second)]
+        columns += [self._pair_columns(second)] if self.full else []
+        first, own, *pairs = self.layers.expect_all(self.k, columns, self.drive)
+        between = self.maps.pull_pairs(pairs[0], *self._pair_numbers()) if pairs else None
+        return self.maps.pull(first).flatten(1), self._assembled(self.maps.pull_own(own), between)
 
-    def _own_sums(self, second: Float[Tensor, "states numbers numbers"]) -> Float[Tensor, "rows S n C C"]:
-        """``E[second; s]`` of what each unit shows."""
+    def _first_columns(self, beta: Float[Tensor, "states numbers"]) -> Float[Tensor, "states S n C"]:
+        return self.layers.by_state(self.k, self.layers.of_units(self.k, beta))
+
+    def _own_columns(self, second: Float[Tensor, "states numbers numbers"]) -> Float[Tensor, "states S n C C"]:
+        """What each unit shows with itself, apart by its state."""
         blocks = self._blocks(second)
         unit = torch.arange(blocks.shape[1], device=blocks.device)
-        return self.layers.sums_by_state(self.k, blocks[:, unit, :, unit].transpose(0, 1), self.drive)
+        return self.layers.by_state(self.k, blocks[:, unit, :, unit].transpose(0, 1))
 
-    def _blocks(self, second: Tensor) -> Float[Tensor, "states n C n C"]:
-        count = self.layers.layers[self.k].count
-        return second.unflatten(2, (count, -1)).unflatten(1, (count, -1))
-
-    def _pairs(self, second: Float[Tensor, "states numbers numbers"]) -> Float[Tensor, "rows pairs d d"]:
-        """``E[B_i' second_ij B_j]`` of all pairs of units i < j."""
+    def _pair_columns(self, second: Float[Tensor, "states numbers numbers"]) -> Float[Tensor, "states S S pairs C C"]:
+        """What each pair of units i < j shows, apart by the states of both."""
         i, j = self._pair_numbers()
         members = self.layers.members(self.k)
         both = members[:, None, :, i] * members[None, :, :, j]
         pairs = self._blocks(second)[:, i, :, j].transpose(0, 1)
-        columns = (both[..., None, None] * pairs).movedim(2, 0)
-        sums = self.layers.expect(self.k, columns.flatten(1), self.drive).unflatten(1, columns.shape[1:])
-        return self.maps.pull_pairs(sums, i, j)
+        return (both[..., None, None] * pairs).movedim(2, 0)
+
+    def _blocks(self, second: Tensor) -> Float[Tensor, "states n C n C"]:
+        count = self.layers.layers[self.k].count
+        return second.unflatten(2, (count, -1)).unflatten(1, (count, -1))
 
     def _pair_numbers(self) -> tuple[Tensor, Tensor]:
         count = self.layers.layers[self.k].count
@@ -129,9 +129,10 @@ class LayerBackward:
         self, beta: Float[Tensor, "states numbers"], covariance: Float[Tensor, "states numbers numbers"] | None
     ) -> Float[Tensor, "rows d d"]:
         """The covariance by the law of total variance over the states, each part a sum without cancellation."""
-        random = self.maps.pull_spread(self._own_sums(beta[:, :, None] * beta[:, None, :]))
-        spread = self._gram(beta) + self._assembled(random, None)
-        return spread if covariance is None else spread + self._second(covariance)
+        own = self._own_columns(beta[:, :, None] * beta[:, None, :])
+        (sums,) = self.layers.expect_all(self.k, [own], self.drive)
+        spread = self._gram(beta) + self._assembled(self.maps.pull_spread(sums), None)
+        return spread if covariance is None else spread + self._moments(beta, covariance)[1]
 
     def _gram(self, beta: Float[Tensor, "states numbers"]) -> Float[Tensor, "rows d d"]:
         """Covariance over the states of the mean map times beta, centred at each row's likeliest state."""

@@ -104,9 +104,18 @@ class ChainLayers:
 
     def sums_by_state(self, k: int, columns: Float[Tensor, "states n *each"], drive: Tensor) -> Tensor:
         """``E[column; unit in state s]`` of columns that each unit has, (rows, S, n, *each)."""
+        return self.expect_all(k, [self.by_state(k, columns)], drive)[0]
+
+    def by_state(self, k: int, columns: Float[Tensor, "states n *each"]) -> Float[Tensor, "states S n *each"]:
+        """Columns that each unit has, kept apart by the unit's state."""
         members = self.members(k).unflatten(2, (-1, *[1] * (columns.ndim - 2)))
-        flat = (members * columns).movedim(1, 0)
-        return self.expect(k, flat.flatten(1), drive).unflatten(1, flat.shape[1:])
+        return (members * columns).movedim(1, 0)
+
+    def expect_all(self, k: int, columns: list[Tensor], drive: Tensor) -> list[Tensor]:
+        """``expect`` of several arrays, (states, ...) each, in one product; (rows, ...) each."""
+        sums = self.expect(k, torch.cat([column.flatten(1) for column in columns], 1), drive)
+        parts = sums.split([column[0].numel() for column in columns], 1)
+        return [part.unflatten(1, column.shape[1:]) for part, column in zip(parts, columns, strict=True)]
 
     def marginals(self, layers: int) -> list[Float[Tensor, "batch states"]]:
         """P(state of layer k | example), for the first layers, at least one."""
