@@ -250,3 +250,26 @@ def advice(inputs: Tensor | None) -> str:
     if not inputs.is_floating_point():
         return f"The inputs are {inputs.dtype}: where the first stage takes fractions, write inputs.float()."
     return "Check that the input width fits the first stage, and each layer's width the next stage."
+
+
+def check_examples(inputs: Tensor | None, targets: Tensor | None, dtype: torch.dtype) -> None:
+    """Raise unless there are examples, one input and one target each, in the network's floating type."""
+    for name, data in (("inputs", inputs), ("targets", targets)):
+        if data is not None and (data.ndim == 0 or len(data) == 0):
+            raise EstimlabError(
+                f"Problem: {name} have shape {tuple(data.shape)}; the first dimension is the batch. Give at least "
+                f"one example, for one {name}[None]."
+            )
+    if inputs is None:
+        if targets is not None and len(targets) != 1:
+            raise EstimlabError(
+                f"Problem: a network without inputs has one example, but there are {len(targets)} targets."
+            )
+        return
+    if inputs.is_floating_point() and inputs.dtype != dtype:
+        raise EstimlabError(
+            f"Problem: inputs are {inputs.dtype}, the network is {dtype}: "
+            f"convert one, for example inputs.to({dtype}) or network.double()."
+        )
+    if targets is not None and len(targets) != len(inputs):
+        raise EstimlabError(f"Problem: {len(inputs)} inputs and {len(targets)} targets; give one each.")

@@ -28,10 +28,6 @@ class LocalMap:
         """The same on some of the rows."""
         return type(self)(self.mean[:, rows], self.spread[:, rows])
 
-    def finite(self) -> bool:
-        """Whether all moments are."""
-        return bool(torch.isfinite(self.mean).all()) and bool(torch.isfinite(self.spread).all())
-
     def pull(self, sums: Float[Tensor, "rows S n C"]) -> Float[Tensor, "rows n D"]:
         """``E[B' beta]``, from ``sums = E[beta; s]``."""
         return torch.einsum("srncd,rsnc->rnd", self.mean, sums)

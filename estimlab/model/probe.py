@@ -26,6 +26,7 @@ from torch.utils._pytree import tree_leaves
 
 from estimlab.errors import EstimlabError, ImpureError, Impurity
 from estimlab.model.chain import Chain
+from estimlab.model.impure import impure
 from estimlab.model.network import StochasticNetwork
 from estimlab.model.units import BinaryUnits, LayerOfUnits, Site
 from estimlab.model.watch import Watch, numpy_state
@@ -127,7 +128,7 @@ class _Probe:
                 targets = targets[torch.arange(len(output), device=targets.device) % len(targets)]
             self._check(Part(partial(_named, "The objective", self.objective), (output, targets)), watch)
         if numpy_state() != state:
-            raise _impure(Impurity.DRAWS, "A stage, the head or the objective", "from numpy's global generator")
+            raise impure(Impurity.DRAWS, "A stage, the head or the objective", "from numpy's global generator")
 
     def _chain(self, inputs: Tensor | None, layered: tuple[LayerOfUnits, ...], watch: Watch) -> Iterator[Part]:
         """Stage by stage, with the units of each layer, then the head."""
@@ -174,14 +175,14 @@ class _Probe:
         name = list(results)[-1]
         for name, result in results.items():
             if not _same(result, again[name]):
-                raise _impure(Impurity.UNREPEATABLE, name)
+                raise impure(Impurity.UNREPEATABLE, name)
             if result.ndim == 0 or len(result) != part.count:
-                raise _impure(Impurity.COUPLES, name, f"shape {tuple(result.shape)} for {part.count} examples")
+                raise impure(Impurity.COUPLES, name, f"shape {tuple(result.shape)} for {part.count} examples")
         alone = [self._alone(part.row(index), watch, name) for index in range(part.count)]
         back = _called(part.reversed(), watch)  # finds what sorts the examples, where they are in order
         for name, result in results.items():
             if not _same(result, torch.cat([row[name] for row in alone])) or not _same(result, back[name].flip(0)):
-                raise _impure(Impurity.COUPLES, name)
+                raise impure(Impurity.COUPLES, name)
         return results[name]
 
     def _alone(self, row: Part, watch: Watch, name: str) -> Results:
@@ -190,7 +191,7 @@ class _Probe:
         except EstimlabError:
             raise
         except Exception as error:  # functional batch norm of one example
-            raise _impure(Impurity.COUPLES, name, f"one example alone: {error}") from error
+            raise impure(Impurity.COUPLES, name, f"one example alone: {error}") from error
 
 
 def _called(part: Part, watch: Watch) -> Results:
@@ -203,10 +204,10 @@ def _called(part: Part, watch: Watch) -> Results:
     seen = watch.incident
     if seen is not None:
         module = f"{seen.module!r}, {seen.kind}, " if seen.module else ""
-        raise _impure(seen.reason, name, module + seen.operation, seen.module)
+        raise impure(seen.reason, name, module + seen.operation, seen.module)
     for before, after in zip(part.rows, given, strict=True):
         if before is not None and after is not None and not torch.equal(before, after):
-            raise _impure(Impurity.WRITES, name)
+            raise impure(Impurity.WRITES, name)
     return results
 
 
@@ -220,26 +221,8 @@ def _kept(watch: Watch, name: str, step: Callable[..., Any], carry: Any, *state:
     watch.hand_over(before)
     result = step(carry, *state)
     if list(map(id, before)) != list(map(id, tree_leaves(carry))):
-        raise _impure(Impurity.WRITES, f"The network's {name}", "it changes the carry")
+        raise impure(Impurity.WRITES, f"The network's {name}", "it changes the carry")
     return result
-
-
-_MESSAGES = {
-    Impurity.WRITES: "writes into what it is given{detail}. The same states are read again elsewhere, and gradients "
-    "would be wrong without a word: set inplace=False there, or begin with a copy, input.clone().",
-    Impurity.DRAWS: "draws random numbers{detail}. Every stage, the head and the objective must be functions: call "
-    "network.eval() for what is random in training only, and make drawn units a layer of their own (units=...).",
-    Impurity.UNREPEATABLE: "gives another result at a second call on the same states{detail}: it draws random numbers, "
-    "or keeps state between calls. Write it as a function of its argument alone.",
-    Impurity.COUPLES: "couples examples{detail}: an example alone gets another result than among others. Let every "
-    "operation act on one example (no mean over the first dimension, no statistics of the batch), and reduce nothing "
-    "over the batch.",
-}
-
-
-def _impure(reason: Impurity, name: str, detail: str = "", where: str = "") -> ImpureError:
-    message = _MESSAGES[reason].format(detail=f" ({detail})" if detail else "")
-    return ImpureError(f"Problem: {name[0].lower()}{name[1:]} {message}", reason, where or name)
 
 
 def _few(data: Tensor | None) -> Any:

@@ -261,27 +261,9 @@ class Problem(Declared):
     def _check_data(self) -> None:
         if next(self.network.parameters(), None) is None:
             raise EstimlabError("Problem: the network has no parameters, so there is no gradient to estimate.")
-        for name, data in (("inputs", self.inputs), ("targets", self.targets)):
-            if data is not None and (data.ndim == 0 or len(data) == 0):
-                raise EstimlabError(
-                    f"Problem: {name} have shape {tuple(data.shape)}; the first dimension is the batch. Give at least "
-                    f"one example, for one {name}[None]."
-                )
+        arguments.check_examples(self.inputs, self.targets, self.dtype)
         if self.expected is not None:
             arguments.check_expected(self.expected, self.batch)
-        if self.inputs is None:
-            if self.targets is not None and len(self.targets) != 1:
-                raise EstimlabError(
-                    f"Problem: a network without inputs has one example, but there are {len(self.targets)} targets."
-                )
-            return
-        if self.inputs.is_floating_point() and self.inputs.dtype != self.dtype:
-            raise EstimlabError(
-                f"Problem: inputs are {self.inputs.dtype}, the network is {self.dtype}: "
-                f"convert one, for example inputs.to({self.dtype}) or network.double()."
-            )
-        if self.targets is not None and len(self.targets) != len(self.inputs):
-            raise EstimlabError(f"Problem: {len(self.inputs)} inputs and {len(self.targets)} targets; give one each.")
 
     @property
     def depth(self) -> int:

@@ -127,26 +127,17 @@ class LayerTables:
         cls, probabilities: Float[Tensor, "n S rows"], workspace: Workspace | None = None, keep: bool = False
     ) -> LayerTables:
         """Units of S states each, from their probabilities; ``keep`` gives the tables memory of their own."""
-        count, states, _ = probabilities.shape
-        return cls._of(probabilities.flatten(0, 1), [states] * count, workspace, keep)
-
-    @classmethod
-    def categorical(cls, units: Sequence[Float[Tensor, "_ rows"]], workspace: Workspace | None = None) -> LayerTables:
-        """Units of different numbers of states, from their probabilities."""
-        return cls._of(torch.cat(tuple(units)), [len(unit) for unit in units], workspace, keep=False)
-
-    @classmethod
-    def _of(cls, probabilities: Tensor, sizes: list[int], workspace: Workspace | None, keep: bool) -> LayerTables:
         workspace = Workspace() if workspace is None else workspace
         # a conditional value is a quotient by a probability: one that rounds to zero must leave a quotient
         tiny = torch.finfo(probabilities.dtype)
-        probabilities = probabilities.clamp(min=tiny.tiny / tiny.eps)
-        units, half = probabilities.split(sizes), len(sizes) // 2
-        ones = probabilities.new_ones(1, probabilities.shape[1])
+        units = probabilities.clamp(min=tiny.tiny / tiny.eps)
+        half = len(units) // 2
+        ones = units.new_ones(1, units.shape[2])
         names = (None, None) if keep else ("first", "second")
         out = [partial(workspace.empty, name, like=ones) for name in names]
-        first, second = HalfTable.build(units[:half], ones, out[0]), HalfTable.build(units[half:], ones, out[1])
-        return cls(probabilities, first, second, workspace)
+        first = HalfTable.build(units[:half].unbind(), ones, out[0])
+        second = HalfTable.build(units[half:].unbind(), ones, out[1])
+        return cls(units.flatten(0, 1), first, second, workspace)
 
     def value_and_conditionals(
         self, values: Float[Tensor, "targets states"]

@@ -16,7 +16,10 @@ from estimlab.declared import checked
 from estimlab.errors import EstimlabError
 from estimlab.model.fingerprint import Fingerprint
 from estimlab.model.problem import Problem
+from estimlab.progress import track
 from estimlab.references.reference import Gradient, Reference, exact_gradient
+
+SHOWN_BLOCKS = 64  # from so many blocks of paths on, a second or more, a user sees the progress
 
 
 @final
@@ -69,7 +72,8 @@ class PathEnumeration(Reference):
     def _blocks(self, problem: Problem) -> Iterator[Int[Tensor, " paths"]]:
         """The numbers of all paths, ``block_paths`` at a time."""
         paths = 2 ** sum(site.size for site in problem.sites)
-        for start in range(0, paths, self.block_paths):
+        starts = range(0, paths, self.block_paths)
+        for start in track(starts, "paths", len(starts) if len(starts) >= SHOWN_BLOCKS else 0):
             stop = min(start + self.block_paths, paths)
             yield torch.arange(start, stop, device=problem.device)
 
@@ -80,8 +84,8 @@ class PathEnumeration(Reference):
         units = sum(site.size for site in problem.sites)
         if units > self.max_units:
             raise EstimlabError(
-                f"PathEnumeration: {units} binary units have 2^{units} = {2.0**units:.3g} paths; at most max_units = "
-                f"{self.max_units} are enumerated. For a chain use el.LayerwiseEnumeration()."
+                f"PathEnumeration: {units} binary units have 2^{units} paths; at most max_units = {self.max_units} are "
+                "enumerated. For a chain use el.LayerwiseEnumeration()."
             )
 
 

@@ -41,13 +41,14 @@ def conditional(units, values, j, state):
 
 
 @settings(max_examples=60, deadline=None)
-@given(sizes=st.lists(st.integers(2, 4), min_size=1, max_size=7), seed=st.integers(0, 2**31))
-def test_categorical_units(sizes, seed):
+@given(count=st.integers(1, 6), size=st.integers(2, 5), seed=st.integers(0, 2**31))
+def test_units_of_any_number_of_states(count, size, seed):
+    sizes = [size] * count
     units = random_units(sizes, seed)
     values = torch.randn(
         TARGETS, int(np.prod(sizes)), dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
     )
-    tables = LayerTables.categorical(units)
+    tables = LayerTables.build(torch.stack(units))
     value, conditionals = tables.value_and_conditionals(values)
     conditionals = conditionals.split(sizes, 1)
     assert torch.allclose(tables.probabilities(), joint(units), atol=ROUNDING, rtol=0)
