@@ -28,6 +28,8 @@ PAGES: dict[str, str] = {
     "a new version gets a new name": "the rule of the frozen suite",
     "arXiv 2006.06880": "a work that is cited",
     "1 being the best, between the estimators before and after it": "how a place is counted",
+    "A unit has at most 16 bits": "a limit, held by tests of units",
+    "each unit the same alone as beside the others": "what is tried of units, held by their tests",
     "a panel per statistic with a mark per layer": "what a figure looks like that draws itself",
 }
 """Words of a sentence of README or docs, and the reason."""

@@ -1,15 +1,11 @@
 """Units of more than two states: everything that follows from their scan, against brute force over all bits."""
 
 import dataclasses
-import importlib.util
-import re
-import sys
-from functools import partial
-from pathlib import Path
 
 import networks
 import pytest
 import torch
+from own_units import FILE, KINDS, Refractory, Ternary, problem_of, stage
 from torch import nn
 
 import estimlab as el
@@ -18,77 +14,10 @@ from estimlab.measurement.counting import count_passes
 from estimlab.model import scan
 from estimlab.model.local_map import LocalMap
 
-PAGE = Path(__file__).parents[2] / "docs" / "units.md"
 ROUNDING = 1e-12
-LOGISTIC = el.Logistic()
 
 
-@dataclasses.dataclass(frozen=True)
-class Ternary(el.Units):
-    """-1, 0 or 1: whether it is active, then its sign; both signs of an inactive unit are one state."""
-
-    law: el.NoiseLaw = LOGISTIC
-
-    @property
-    def length(self):
-        return 2
-
-    def site(self, t, shape):
-        return el.Site(shape[:1], el.BinaryUnits(self.law, float(t) * -1.0, 1.0))
-
-    def begin(self, drive):
-        return drive, torch.zeros_like(drive[..., 0])
-
-    def preactivation(self, t, memory):
-        return memory[0][..., t]
-
-    def advance(self, t, memory, state):
-        return memory[0], state if t == 0 else memory[1] * state
-
-    def value(self, memory):
-        return memory[1]
-
-
-@pytest.fixture(scope="module")
-def refractory(tmp_path_factory):
-    """The class of the page of the docs, from a file of its own."""
-    (text,) = re.findall(r"```python\n(# refractory.py.*?)```", PAGE.read_text(), re.DOTALL)
-    assert len([line for line in text.splitlines() if line.strip()]) < 40
-    file = tmp_path_factory.mktemp("own") / "refractory.py"
-    file.write_text(text)
-    spec = importlib.util.spec_from_file_location("refractory", file)
-    module = sys.modules["refractory"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module.Refractory
-    del sys.modules["refractory"]
-
-
-def stage(below, units, each):
-    """A stage that is not linear, whose parameters enter all numbers of a drive."""
-    return nn.Sequential(nn.Linear(below, units * each), nn.Tanh(), nn.Unflatten(1, (units, each)))
-
-
-def problem_of(kind, refractory, batch=2):
-    chains = {
-        "ternary": ([stage(3, 2, 2), stage(2, 2, 2)], 2, Ternary()),
-        "refractory": ([stage(3, 1, 3), stage(3, 2, 3)], 6, refractory()),
-        "mixed": (
-            [stage(3, 1, 3), nn.Linear(3, 2), stage(2, 2, 2)],
-            2,
-            [refractory(law=el.Logistic()), el.BinaryUnits(el.Triangular(3.0), 0, 2), Ternary(el.Gaussian())],
-        ),
-    }
-    stages, width, units = chains[kind]
-    network = el.Chain(stages, head=nn.Linear(width, 2), units=units).double()
-    generator = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
-    inputs = torch.randn(batch, 3, generator=generator, dtype=torch.float64)
-    return el.Problem(network, el.CrossEntropy(), inputs, torch.arange(batch) % 2)
-
-
-kinds = pytest.mark.parametrize("kind", ["ternary", "refractory", "mixed"])
+kinds = pytest.mark.parametrize("kind", KINDS)
 
 
 def far(one, other):
@@ -96,8 +25,8 @@ def far(one, other):
 
 
 @kinds
-def test_the_gradient_is_that_of_all_paths(kind, refractory):
-    problem = problem_of(kind, refractory)
+def test_the_gradient_is_that_of_all_paths(kind):
+    problem = problem_of(kind)
     truth, paths = el.LayerwiseEnumeration().gradient(problem), el.PathEnumeration().gradient(problem)
     assert truth.objective == pytest.approx(paths.objective, abs=ROUNDING)
     assert far(truth.value, paths.value) < ROUNDING
@@ -108,9 +37,9 @@ def test_the_gradient_is_that_of_all_paths(kind, refractory):
 
 @kinds
 @pytest.mark.parametrize("estimator", [el.StraightThrough(), el.ZGR(), el.AnalyticGumbelRao(0.5)], ids=repr)
-def test_exact_moments_are_those_of_all_bits(kind, estimator, refractory):
+def test_exact_moments_are_those_of_all_bits(kind, estimator):
     """One example, which is what the quadrature serves; and attribution telescopes to the bias."""
-    problem = problem_of(kind, refractory).example(1)
+    problem = problem_of(kind).example(1)
     exact, all_bits = el.exact_moments(problem, estimator), el.quadrature_moments(problem, estimator)
     assert far(exact.mean, all_bits.mean) < 1e-11
     assert far(exact.variance, all_bits.variance) < 1e-11
@@ -121,8 +50,8 @@ def test_exact_moments_are_those_of_all_bits(kind, estimator, refractory):
 
 
 @kinds
-def test_a_batch_is_the_mean_of_its_examples(kind, refractory):
-    problem = problem_of(kind, refractory, batch=3)
+def test_a_batch_is_the_mean_of_its_examples(kind):
+    problem = problem_of(kind, batch=3)
     whole = el.exact_moments(problem, el.ZGR())
     each = [el.exact_moments(problem.example(i), el.ZGR()) for i in range(3)]
     assert far(whole.mean, {name: sum(one.mean[name] for one in each) / 3 for name in whole.mean}) < ROUNDING
@@ -132,9 +61,9 @@ def test_a_batch_is_the_mean_of_its_examples(kind, refractory):
 @pytest.mark.slow
 @kinds
 @pytest.mark.parametrize("estimator", [el.STGumbelSoftmax(0.7), el.ZGR(), el.GumbelRao(0.5, 2)], ids=repr)
-def test_draws_agree_with_exact_moments(kind, estimator, refractory, seed):
+def test_draws_agree_with_exact_moments(kind, estimator, seed):
     """Random factors too: their mean and variance in each bit are all that matters."""
-    problem, draws = problem_of(kind, refractory), 1 << 14
+    problem, draws = problem_of(kind), 1 << 14
     exact, drawn = el.exact_moments(problem, estimator), el.measure(problem, estimator, draws=draws, seed=seed)
     stderr = (networks.flat(exact.variance) / draws).sqrt()
     varies = stderr > 1e-12
@@ -160,8 +89,8 @@ def test_draws_agree_with_exact_moments(kind, estimator, refractory, seed):
     ],
     ids=repr,
 )
-def test_unbiased_estimators_are(kind, estimator, refractory, seed):
-    problem, draws = problem_of(kind, refractory), 1 << 13
+def test_unbiased_estimators_are(kind, estimator, seed):
+    problem, draws = problem_of(kind), 1 << 13
     truth = el.exact_reference(problem)
     drawn = el.measure(problem, estimator, reference=truth, draws=draws, seed=seed)
     stderr = (networks.flat(drawn.variance) / draws).sqrt()
@@ -171,8 +100,8 @@ def test_unbiased_estimators_are(kind, estimator, refractory, seed):
 
 @kinds
 @pytest.mark.parametrize("estimator", [el.StraightThrough(), el.Reinforce(0.0)], ids=repr)
-def test_cost_counts_layers_not_steps(kind, estimator, refractory):
-    problem = problem_of(kind, refractory)
+def test_cost_counts_layers_not_steps(kind, estimator):
+    problem = problem_of(kind)
     depth = len(problem.network.stages)
     assert problem.depth == depth < len(problem.sites)
     assert count_passes(problem, estimator) == estimator.cost(depth)
@@ -254,7 +183,7 @@ def test_what_is_no_kind_of_units_is_refused(units, says):
         el.exact_reference(el.Problem(network, el.LogisticLoss(), networks.normal(0, 2, 2), torch.tensor([1.0, -1.0])))
 
 
-def test_estimators_of_binary_units_refuse_others_by_name(refractory):
+def test_estimators_of_binary_units_refuse_others_by_name():
     network = el.Chain([stage(3, 2, 2), nn.Linear(2, 2)], head=nn.Linear(2, 2), units=[Ternary(), el.Logistic()])
     problem = el.Problem(network, el.CrossEntropy(), torch.ones(1, 3), torch.tensor([0]))
     for estimator in (el.PSA(), el.MomentPropagation()):
@@ -262,10 +191,16 @@ def test_estimators_of_binary_units_refuse_others_by_name(refractory):
             el.measure(problem, estimator, draws=1024)
 
 
-def test_a_reference_knows_the_kind_of_units(refractory):
-    one, other = (problem_of("refractory", partial(refractory, strength=strength)) for strength in (2.0, 3.0))
+def test_a_reference_knows_the_kind_of_units():
+    one, other = problem_of("refractory"), problem_of("refractory")
+    other.network.units = (Refractory(strength=3.0),) * 2
+    other = el.Problem(other.network, other.objective, other.inputs, other.targets)
     with pytest.raises(EstimlabError, match="another problem"):
         el.exact_moments(other, el.ZGR(), reference=el.exact_reference(one))
+
+
+def test_the_file_of_the_docs_is_short():
+    assert len([line for line in FILE.splitlines() if line.strip()]) < 40
 
 
 def test_a_map_that_is_used_for_several_rows_of_one_draw_is_measured_right(seed):
