@@ -18,7 +18,7 @@ from estimlab.errors import EstimlabError, closest
 from estimlab.results.columns import COLUMNS, FIELDS, STATISTICS, Column
 from estimlab.results.identity import content_key, require_names
 from estimlab.results.matrix import Matrix, usual
-from estimlab.results.places import store_path, study_folders, table_path
+from estimlab.results.places import known_table, store_path, study_folders, table_path
 from estimlab.results.statements import Statement, Tables, Worded, tables_of, worded
 
 if TYPE_CHECKING:
@@ -178,6 +178,10 @@ class LoadedStudy:
     def table_path(self, smoke: bool) -> Path:
         """Where the table is written."""
         return table_path(self.path, smoke)
+
+    def known_table(self, smoke: bool) -> Path:
+        """Where the table is: the one that was written, else the one that came with the study."""
+        return known_table(self.path, smoke)
 
     def worded(self, tables: Tables | None = None) -> Worded:
         """The answer as its tables word it; by default those that lie beside the study."""
