@@ -49,7 +49,13 @@ class Paths:
 def paths_of(units: Units, shape: tuple[int, ...]) -> Paths:
     """The paths of one unit of a layer whose drive has this shape; paths that show the same end in the same state."""
     one = (1, *shape[1:])
-    number = sum(units.site(t, one).size for t in range(units.length))
+    sites = [units.site(t, one) for t in range(units.length)]
+    if any(site.shared for site in sites):
+        raise EstimlabError(
+            f"{units!r}: bits that all examples share are no unit of a layer, whose rows are independent. Write a "
+            "StochasticNetwork with a shared site; el.PathEnumeration() and el.measure serve it."
+        )
+    number = sum(site.size for site in sites)
     if number > MOST_BITS:
         raise EstimlabError(
             f"{units!r}: a unit of {number} bits has 2^{number} paths; at most {MOST_BITS} bits are followed. Sample: "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 import torch
@@ -232,6 +232,7 @@ class _Sampler:
 
     reference: MonteCarloReference
     draw: FlippedFutures
+    chunk: int = field(init=False)
 
     def __post_init__(self) -> None:
         problem, sites = self.draw.problem, self.draw.problem.sites

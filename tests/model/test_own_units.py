@@ -158,6 +158,14 @@ class Mutating(Ternary):
 
 
 @dataclasses.dataclass(frozen=True)
+class Shared(Ternary):
+    """One state for all examples."""
+
+    def site(self, t, shape):
+        return dataclasses.replace(super().site(t, shape), shared=True)
+
+
+@dataclasses.dataclass(frozen=True)
 class Endless(Ternary):
     """More steps than paths can be followed of."""
 
@@ -172,6 +180,7 @@ class Endless(Ternary):
         (Coupled(), "depend on each other"),
         (ShowsDrive(), "function of the states alone"),
         (Mutating(), "writes into"),
+        (Shared(), "all examples share"),
         (Endless(), "at most 16 bits"),
     ],
     ids=lambda value: type(value).__name__,
