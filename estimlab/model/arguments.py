@@ -130,8 +130,11 @@ def binary_units(value: Any, who: str, name: str) -> BinaryUnits:
 
 
 def units(value: Any, who: str, name: str) -> Units:
-    """Units of any kind; else what stands for binary ones."""
-    return value if isinstance(value, Units) else binary_units(value, who, name)
+    """Units of any kind, of a class without required fields too; else what stands for binary ones."""
+    if isinstance(value, Units) or (isinstance(value, type) and issubclass(value, Units)):
+        found: Units = Units.given(value, who, name)
+        return found
+    return binary_units(value, who, name)
 
 
 def units_of_layers(value: Any, depth: int) -> tuple[Units, ...]:
@@ -142,8 +145,8 @@ def units_of_layers(value: Any, depth: int) -> tuple[Units, ...]:
         each = tuple(units(one, "Chain", f"units[{index}]") for index, one in enumerate(value))
         if len(each) != depth:
             raise EstimlabError(
-                f"Chain got {depth} stages and {len(each)} units: give one BinaryUnits for all layers "
-                "or exactly one per stage."
+                f"Chain got {depth} stages and {len(each)} units: give one kind for all layers or exactly one "
+                "per stage."
             )
         return each
     return (units(value, "Chain", "units"),) * depth

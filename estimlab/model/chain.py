@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from estimlab.declared import Checked
+from estimlab.errors import EstimlabError
 from estimlab.model import arguments
 from estimlab.model.laws import NoiseLaw
 from estimlab.model.network import StochasticNetwork
@@ -61,7 +62,7 @@ class Chain(StochasticNetwork):
         self,
         stages: Sequence[nn.Module],
         head: nn.Module | None = None,
-        units: Units | NoiseLaw | str | Sequence[Units | NoiseLaw] | None = None,
+        units: Units | type[Units] | NoiseLaw | str | Sequence[Units | NoiseLaw] | None = None,
     ):
         super().__init__()
         self.stages = nn.ModuleList(arguments.modules(stages, "Chain", "stages"))
@@ -121,9 +122,15 @@ class Chain(StochasticNetwork):
 
 def _lowest(units: Units, drive: Tensor) -> Tensor:
     """What the layer above reads where every bit is low."""
+    shape = tuple(drive.shape[1:])
     memory = units.begin(drive)
     for t in range(units.length):
-        a = units.preactivation(t, memory)
-        low = units.site(t, tuple(drive.shape[1:])).units.low
-        memory = units.advance(t, memory, torch.full_like(a, low))
+        a, site = units.preactivation(t, memory), units.site(t, shape)
+        if tuple(a.shape[1:]) != site.shape:
+            raise EstimlabError(
+                f"Chain: of a drive of shape {shape} for each example, {units!r} makes pre-activations of shape "
+                f"{tuple(a.shape[1:])} in step {t}, and says that it has bits of shape {site.shape}. A stage gives "
+                "each unit a row of its own, as nn.Sequential(nn.Linear(...), nn.Unflatten(1, (units, numbers)))."
+            )
+        memory = units.advance(t, memory, torch.full_like(a, site.units.low))
     return units.value(memory)

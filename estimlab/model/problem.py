@@ -292,6 +292,8 @@ class Problem(Declared):
                 layered = network.layered(inputs)
                 sites = network.sites(inputs) if layered is None else tuple(s for one in layered for s in one.sites)
                 output = network.run(inputs, all_low(sites), len(sites))
+        except EstimlabError:
+            raise
         except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise EstimlabError(
                 f"Problem: the network cannot be evaluated on {given}: {error}. {arguments.advice(self.inputs)}"

@@ -192,6 +192,12 @@ def test_what_is_no_kind_of_units_is_refused(units, says):
         el.exact_reference(el.Problem(network, el.LogisticLoss(), networks.normal(0, 2, 2), torch.tensor([1.0, -1.0])))
 
 
+def test_a_drive_without_a_row_for_each_unit_is_refused():
+    network = el.Chain([nn.Linear(2, 2)], units=Ternary)
+    with pytest.raises(EstimlabError, match=r"drive of shape \(2,\).*Unflatten"):
+        el.Problem(network, el.Quadratic(linear=(1.0, 1.0)), torch.ones(1, 2))
+
+
 def test_estimators_of_binary_units_refuse_others_by_name():
     network = el.Chain([stage(3, 2, 2), nn.Linear(2, 2)], head=nn.Linear(2, 2), units=[Ternary(), el.Logistic()])
     problem = el.Problem(network, el.CrossEntropy(), torch.ones(1, 3), torch.tensor([0]))
