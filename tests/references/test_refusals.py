@@ -84,7 +84,7 @@ def test_a_plan_times_its_blocks_and_leaves_random_numbers_alone():
 
 def test_too_many_paths_are_refused():
     problem = el.Problem(networks.mlp((2, 12, 12), 1), el.Quadratic(), networks.normal(1, 1, 2))
-    with pytest.raises(EstimlabError, match=r"24 binary units .* 2\^24 = 1.68e\+07 paths"):
+    with pytest.raises(EstimlabError, match=r"24 binary units .* 2\^24 paths"):
         el.PathEnumeration().gradient(problem)
 
 
