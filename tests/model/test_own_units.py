@@ -49,6 +49,23 @@ def test_exact_moments_are_those_of_all_bits(kind, estimator):
     assert far({name: sum(part[name] for part in why.values()) for name in bias}, bias) < ROUNDING
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("units", "shown"), [(Ternary(), 1), (Refractory(steps=2), 2)], ids=["ternary", "refractory"])
+def test_random_factors_of_several_bits_are_integrated(units, shown):
+    """One unit of two bits, whose factors vary within each bit: few enough for an integral over both uniforms."""
+    network = el.Chain([stage(3, 1, 2)], head=nn.Linear(shown, 2), units=units).double()
+    with torch.no_grad():
+        for seed, parameter in enumerate(network.parameters()):
+            parameter.copy_(networks.normal(seed, *parameter.shape))
+    problem = el.Problem(network, el.CrossEntropy(), networks.normal(9, 1, 3), torch.tensor([1]))
+    estimator = el.STGumbelSoftmax(0.7)
+    exact, integral = el.exact_moments(problem, estimator), el.quadrature_moments(problem, estimator)
+    plain = el.exact_moments(problem, el.AnalyticGumbelRao(0.7))  # of the same mean, without what varies
+    assert far(exact.mean, integral.mean) < 1e-12
+    assert far(exact.variance, integral.variance) < 1e-12
+    assert far(exact.variance, plain.variance) > 1e-4
+
+
 @kinds
 def test_a_batch_is_the_mean_of_its_examples(kind):
     problem = problem_of(kind, batch=3)
