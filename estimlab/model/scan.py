@@ -148,9 +148,8 @@ def pull(
     with torch.enable_grad():
         leaf = drive.detach().requires_grad_()
         p = units.probabilities(leaf)
-    differences = (
-        conditional - conditional[:, :, :1]
-    )  # as the probabilities sum to one; a large value would cost digits
+    # probabilities sum to one, so a constant changes nothing; a large one would cost digits
+    differences = conditional - conditional[:, :, :1]
     pulled = [torch.autograd.grad(p, leaf, one, retain_graph=True)[0] for one in differences]
     return torch.stack(pulled).flatten(2).mT
 

@@ -32,7 +32,7 @@ class Units(Declared, abc.ABC):
     F(preactivation(t, memory))`` and ``memory = advance(t, memory, state)``; ``value(memory)`` is what the layer above
     reads. A kind of units is a frozen dataclass that writes the six abstract methods and owns no parameter; exact
     gradients and moments are derived from them along all paths of one unit, and overridden where a closed form is
-    faster. A drive of its own may hold several numbers per unit.
+    faster.
 
     Errors:
         EstimlabError: units that see each other, or a value that depends on the drive, as a problem is made of them.

@@ -140,8 +140,7 @@ class _Moments:
     """The recursion from the head down, once per distinct target."""
 
     def __init__(self, layers: ChainLayers, estimator: HardForward):
-        self.layers, self.estimator = layers, estimator
-        self.batch = layers.problem.batch
+        self.layers, self.batch = layers, layers.problem.batch
         zero = {name: torch.zeros_like(p) for name, p in layers.chain.named_parameters()}
         self.mean, self.variance = zero, {name: torch.zeros_like(p) for name, p in zero.items()}
         self.marginals = layers.marginals(layers.depth)
